@@ -1,0 +1,102 @@
+"""VLAN tables of bridge ports: read one port's, change it in at most two messages. bridge(8), linux/if_bridge.h."""
+
+import errno as errnos
+from collections.abc import Iterator
+from typing import Any
+
+from cni_harvester.errors import KernelRefused
+from cni_harvester.kernel.handle import Handle, refused
+from cni_harvester.kernel.links import Link
+from cni_harvester.kernel.messages import br_vlan_msg, ifinfmsg
+from cni_harvester.model.vlan import PortVlans, VlanChange, format_vids, iter_ranges
+
+_AF_BRIDGE = 7
+_RTM_DELLINK, _RTM_SETLINK, _RTM_GETVLAN = 17, 19, 114
+_PVID, _UNTAGGED, _RANGE_BEGIN, _RANGE_END = 0x2, 0x4, 0x8, 0x10  # BRIDGE_VLAN_INFO_*
+
+
+def get_port_vlans(handle: Handle, port: Link) -> PortVlans:
+    """Read the table of one port (or of a bridge itself), whatever the number of other ports.
+
+    Raises:
+        KernelRefused: the kernel is older than 5.6 or built without VLAN filtering, or the port is gone.
+    """
+    try:
+        return list_port_vlans(handle, index=port.index).get(port.index, PortVlans())
+    except OSError as e:
+        raise refused("read the VLANs of", port.name, e) from e
+
+
+def find_port_vlans(handle: Handle, port: Link) -> PortVlans:
+    """Read the table of one port; empty when the port is gone."""
+    try:
+        return get_port_vlans(handle, port)
+    except KernelRefused as e:
+        if e.errno != errnos.ENODEV:
+            raise
+        return PortVlans()
+
+
+def list_port_vlans(handle: Handle, *, index: int = 0) -> dict[int, PortVlans]:
+    """Read the tables of all bridges and ports of the namespace by their index, or of one."""
+    message = br_vlan_msg()
+    message["family"], message["ifindex"], message["attrs"] = _AF_BRIDGE, index, []
+    tables: dict[int, tuple[set[int], set[int], list[int]]] = {}
+    for answer in handle.dump(message, _RTM_GETVLAN):
+        tagged, untagged, pvid = tables.setdefault(answer["ifindex"], (set(), set(), []))
+        for entry in answer.get_attrs("BRIDGE_VLANDB_ENTRY"):
+            info = entry.get_attr("BRIDGE_VLANDB_ENTRY_INFO")
+            first, flags = info["vid"], info["flags"]
+            last = entry.get_attr("BRIDGE_VLANDB_ENTRY_RANGE") or first
+            (untagged if flags & _UNTAGGED else tagged).update(range(first, last + 1))
+            if flags & _PVID:
+                pvid.append(first)
+    return {i: PortVlans(frozenset(t), frozenset(u), p[0] if p else None) for i, (t, u, p) in tables.items()}
+
+
+def change_port_vlans(handle: Handle, port: Link, change: VlanChange) -> None:
+    """Apply a change to a port's table: one message for what goes, one for what comes, however many VIDs.
+
+    Raises:
+        KernelRefused: a VID was refused, for instance by the VLAN filter of a NIC below an uplink.
+    """
+    try:
+        if change.remove:
+            attributes = list(_range_attributes(change.remove, 0))
+            handle.change(_message(port, attributes), _RTM_DELLINK, command=_command("del", port, change.remove))
+        if change.add.vids:
+            attributes = [
+                *_range_attributes(change.add.tagged - {change.add.pvid}, 0),
+                *_range_attributes(change.add.untagged - {change.add.pvid}, _UNTAGGED),
+            ]
+            if change.add.pvid is not None:
+                untagged = _UNTAGGED if change.add.pvid in change.add.untagged else 0
+                attributes.append(_entry(change.add.pvid, _PVID | untagged))
+            command = _command("add", port, change.add.vids) + f"  # {change.add}"
+            handle.change(_message(port, attributes), _RTM_SETLINK, command=command)
+    except OSError as e:
+        raise refused("set the VLANs of", port.name, e, f"wanted: {change.add}") from e
+
+
+def _command(verb: str, port: Link, vids: frozenset[int]) -> str:
+    return f"bridge vlan {verb} dev {port.name} vid {format_vids(vids)}"
+
+
+def _range_attributes(vids: frozenset[int] | set[int], flags: int) -> Iterator[tuple[str, Any]]:
+    for first, last in iter_ranges(vids):
+        if first == last:
+            yield _entry(first, flags)
+        else:
+            yield _entry(first, flags | _RANGE_BEGIN)
+            yield _entry(last, flags | _RANGE_END)
+
+
+def _entry(vid: int, flags: int) -> tuple[str, Any]:
+    return "IFLA_BRIDGE_VLAN_INFO", {"vid": vid, "flags": flags}
+
+
+def _message(port: Link, attributes: list[tuple[str, Any]]) -> Any:  # noqa: ANN401 - pyroute2 has no types
+    message = ifinfmsg()
+    message["family"], message["index"] = _AF_BRIDGE, port.index
+    message["attrs"] = [("IFLA_AF_SPEC", {"attrs": attributes})]
+    return message

@@ -1,0 +1,317 @@
+"""Network interfaces: look them up, make a veth pair in one message, change and delete them. rtnetlink(7)."""
+
+import errno as errnos
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from cni_harvester.errors import KernelRefused
+from cni_harvester.kernel.handle import NLM_F_CREATE, NLM_F_EXCL, Events, Handle, refused
+from cni_harvester.kernel.messages import ifinfmsg
+from cni_harvester.kernel.namespaces import Namespace
+
+log = logging.getLogger(__name__)
+
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
+_IFF_UP, _IFF_PROMISC = 0x1, 0x100
+_RTNLGRP_LINK = 1
+_AF_INET6 = 10
+_ADDR_GEN_MODE_NONE = 1  # IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
+_RTEXT_FILTER_SKIP_STATS = 8
+
+Attributes = list[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class BridgeOptions:
+    """What a bridge says of its VLANs; None where the kernel is built without VLAN filtering."""
+
+    vlan_filtering: bool | None
+    default_pvid: int | None
+
+
+@dataclass(frozen=True)
+class PortOptions:
+    """Flags of a bridge port (bridge(8), "bridge link")."""
+
+    hairpin: bool
+    isolated: bool
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface as the kernel shows it: MTU in bytes, MAC in lower case, indexes within its namespace.
+
+    `controller` is the index of its bridge or bond; `peer` a veth's (peer index, peer namespace id), with no id when
+    the peer is in the same namespace.
+    """
+
+    index: int
+    name: str
+    kind: str
+    mtu: int
+    mac: str
+    up: bool
+    promiscuous: bool
+    operstate: str
+    alias: str
+    group: int
+    controller: int | None
+    peer: tuple[int, int | None] | None
+    bridge: BridgeOptions | None
+    port: PortOptions | None
+
+
+def find_link(handle: Handle, name: str) -> Link | None:
+    """Return the interface of that name, or None."""
+    return _find(handle, name, [("IFLA_IFNAME", name)], 0)
+
+
+def find_link_by_index(handle: Handle, index: int) -> Link | None:
+    """Return the interface of that index, or None."""
+    return _find(handle, f"index {index}", [], index)
+
+
+def _find(handle: Handle, label: str, attributes: Attributes, index: int) -> Link | None:
+    message = _message(index, [*attributes, ("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)])
+    try:
+        return _parse(handle.get(message, _RTM_GETLINK))
+    except OSError as e:
+        if e.errno == errnos.ENODEV:
+            return None
+        raise refused("look up", label, e) from e
+
+
+def list_links(handle: Handle, *, controller: int | None = None) -> list[Link]:
+    """Return all interfaces of the namespace, or the ports of one bridge (the kernel selects them)."""
+    attributes: Attributes = [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]
+    if controller is not None:
+        attributes.append(("IFLA_MASTER", controller))
+    return [_parse(message) for message in handle.dump(_message(0, attributes), _RTM_GETLINK)]
+
+
+@dataclass(frozen=True)
+class VethEnd:
+    """One end of a veth pair to make."""
+
+    name: str
+    mac: str
+    mtu: int
+
+
+def create_veth(
+    handle: Handle, host: VethEnd, container: VethEnd, namespace: Namespace, *, bridge: Link, group: int
+) -> None:
+    """Make a veth pair in one message: the host end down and in the bridge, the other in the container's namespace.
+
+    The guest's end is down too, so the port has no carrier, and no frame passes before its VLANs are set.
+
+    Raises:
+        KernelRefused: with EEXIST when either name is taken.
+    """
+    peer: Attributes = [
+        ("IFLA_IFNAME", container.name),
+        ("IFLA_ADDRESS", container.mac),
+        ("IFLA_MTU", container.mtu),
+        ("IFLA_NET_NS_FD", namespace.fd),
+    ]
+    info: Attributes = [
+        ("IFLA_INFO_KIND", "veth"),
+        ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", {"attrs": peer})]}),
+    ]
+    attributes: Attributes = [
+        ("IFLA_IFNAME", host.name),
+        ("IFLA_ADDRESS", host.mac),
+        ("IFLA_MTU", host.mtu),
+        ("IFLA_GROUP", group),
+        ("IFLA_MASTER", bridge.index),
+        ("IFLA_LINKINFO", {"attrs": info}),
+    ]
+    command = (
+        f"ip link add {host.name} mtu {host.mtu} address {host.mac} group {group} master {bridge.name} type veth"
+        f" peer name {container.name} netns {namespace.path} mtu {container.mtu} address {container.mac}"
+    )
+    _create(handle, host.name, attributes, command)
+
+
+def create_bridge(handle: Handle, name: str, *, mac: str, vlan_filtering: bool, group: int, mtu: int = 0) -> None:
+    """Make a bridge, down; its MAC is pinned by being given. KernelRefused with EEXIST when the name is taken."""
+    data: Attributes = [("IFLA_BR_VLAN_FILTERING", 1)] if vlan_filtering else []
+    attributes: Attributes = [
+        ("IFLA_IFNAME", name),
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_GROUP", group),
+        ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]}),
+    ]
+    if mtu:
+        attributes.append(("IFLA_MTU", mtu))
+    options = " vlan_filtering 1" if vlan_filtering else ""
+    size = f" mtu {mtu}" if mtu else ""
+    _create(handle, name, attributes, f"ip link add {name} address {mac} group {group}{size} type bridge{options}")
+
+
+def _create(handle: Handle, name: str, attributes: Attributes, command: str) -> None:
+    flags = NLM_F_CREATE | NLM_F_EXCL
+    try:
+        handle.change(_message(0, attributes), _RTM_NEWLINK, flags=flags, command=command)
+    except OSError as e:
+        raise refused("create", name, e) from e
+
+
+def name_host_end(handle: Handle, link: Link, alias: str) -> None:
+    """Give a host end its alias, keep IPv6 from talking on it, and set it up, in one message.
+
+    A bridge port that made itself a link-local address would send MLD and router solicitations to the guest.
+    """
+    inet6 = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})]}
+    attributes: Attributes = [("IFLA_IFALIAS", alias), ("IFLA_AF_SPEC", inet6)]
+    _set(handle, link, attributes, f'alias "{alias}" addrgenmode none up', up=True)
+
+
+def set_admin_state(handle: Handle, link: Link, *, up: bool) -> None:
+    """Set an interface administratively up or down."""
+    _set(handle, link, [], "up" if up else "down", up=up)
+
+
+def set_alias(handle: Handle, link: Link, alias: str) -> None:
+    """Set an interface's ifalias; empty removes it."""
+    _set(handle, link, [("IFLA_IFALIAS", alias)], f'alias "{alias}"')
+
+
+def set_promiscuous(handle: Handle, link: Link, *, on: bool) -> None:
+    """Switch an interface's promiscuous flag."""
+    _set(handle, link, [], f"promisc {'on' if on else 'off'}", promiscuous=on)
+
+
+def set_vlan_filtering(handle: Handle, bridge: Link, *, on: bool) -> None:
+    """Switch VLAN filtering of a bridge."""
+    data: Attributes = [("IFLA_BR_VLAN_FILTERING", int(on))]
+    info: Attributes = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]
+    command = f"ip link set {bridge.name} type bridge vlan_filtering {int(on)}"
+    message = _message(bridge.index, [("IFLA_LINKINFO", {"attrs": info})])
+    try:
+        handle.change(message, _RTM_NEWLINK, command=command)
+    except OSError as e:
+        raise refused("set VLAN filtering of", bridge.name, e) from e
+
+
+def set_port_options(handle: Handle, port: Link, options: PortOptions) -> None:
+    """Set the flags of a bridge port."""
+    data: Attributes = [
+        ("IFLA_BRPORT_MODE", int(options.hairpin)),
+        ("IFLA_BRPORT_ISOLATED", int(options.isolated)),
+    ]
+    info: Attributes = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]
+    words = f"hairpin {'on' if options.hairpin else 'off'} isolated {'on' if options.isolated else 'off'}"
+    command = f"ip link set {port.name} type bridge_slave {words}"
+    message = _message(port.index, [("IFLA_LINKINFO", {"attrs": info})])
+    try:
+        handle.change(message, _RTM_NEWLINK, command=command)
+    except OSError as e:
+        raise refused("set bridge port flags of", port.name, e) from e
+
+
+def pin_mtu(handle: Handle, bridge: Link) -> None:
+    """Keep a bridge at its MTU when a port with a smaller one joins.
+
+    Until its MTU was *changed* by hand, a bridge takes the smallest of its ports' (br_mtu_auto_adjust in
+    net/bridge/br_if.c). Setting the value that it has is no change, so it goes one below and back; the caller holds
+    the bridge's lock, so that no other attachment inherits the value in between.
+    """
+    for mtu in (bridge.mtu - 1, bridge.mtu):
+        _set(handle, bridge, [("IFLA_MTU", mtu)], f"mtu {mtu}")
+
+
+def delete_link(handle: Handle, link: Link) -> None:
+    """Delete an interface; a veth takes its peer along. Quiet when it is gone already."""
+    try:
+        handle.change(_message(link.index, []), _RTM_DELLINK, command=f"ip link del {link.name}")
+    except OSError as e:
+        if e.errno != errnos.ENODEV:
+            raise refused("delete", link.name, e) from e
+        log.debug("%s was gone already", link.name)
+
+
+def wait_until_up(handle: Handle, link: Link, timeout_s: float) -> str:
+    """Wait for an interface's operstate UP; return the state it has then, or at the end of the time."""
+    state = link.operstate
+
+    def is_up() -> bool:
+        nonlocal state
+        now = find_link_by_index(handle, link.index)
+        state = now.operstate if now else "GONE"
+        return state in {"UP", "GONE"}
+
+    with Events(_RTNLGRP_LINK) as events:
+        events.wait_until(is_up, timeout_s)
+    return state
+
+
+def _set(
+    handle: Handle,
+    link: Link,
+    attributes: Attributes,
+    words: str,
+    *,
+    up: bool | None = None,
+    promiscuous: bool | None = None,
+) -> None:
+    message = _message(link.index, attributes)
+    for flag, wanted in ((_IFF_UP, up), (_IFF_PROMISC, promiscuous)):
+        if wanted is not None:
+            message["change"] |= flag
+            message["flags"] |= flag if wanted else 0
+    try:
+        handle.change(message, _RTM_SETLINK, command=f"ip link set {link.name} {words}")
+    except OSError as e:
+        raise _explain(link, words, e) from e
+
+
+def _explain(link: Link, words: str, error: OSError) -> KernelRefused:
+    return refused(
+        f"set {words.split(maxsplit=1)[0]} of", link.name, error, f"the command was: ip link set {link.name} {words}"
+    )
+
+
+def _message(index: int, attributes: Attributes) -> Any:  # noqa: ANN401 - pyroute2 has no types
+    message = ifinfmsg()
+    message["index"] = index
+    message["flags"] = message["change"] = 0
+    message["attrs"] = attributes
+    return message
+
+
+def _parse(message: Any) -> Link:  # noqa: ANN401
+    get = message.get_attr
+    info = get("IFLA_LINKINFO")
+    kind = info and info.get_attr("IFLA_INFO_KIND")
+    data = info and info.get_attr("IFLA_INFO_DATA")
+    port = info and info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge" and info.get_attr("IFLA_INFO_SLAVE_DATA")
+    peer_index = get("IFLA_LINK") if kind == "veth" else None
+    return Link(
+        index=message["index"],
+        name=get("IFLA_IFNAME"),
+        kind=kind or "",
+        mtu=get("IFLA_MTU"),
+        mac=get("IFLA_ADDRESS") or "",
+        up=bool(message["flags"] & _IFF_UP),
+        promiscuous=bool(message["flags"] & _IFF_PROMISC),
+        operstate=get("IFLA_OPERSTATE") or "UNKNOWN",
+        alias=get("IFLA_IFALIAS") or "",
+        group=get("IFLA_GROUP") or 0,
+        controller=get("IFLA_MASTER"),
+        peer=(peer_index, get("IFLA_LINK_NETNSID")) if peer_index else None,
+        bridge=_parse_bridge(data) if kind == "bridge" and data else None,
+        port=_parse_port(port) if port else None,
+    )
+
+
+def _parse_bridge(data: Any) -> BridgeOptions:  # noqa: ANN401
+    default_pvid = data.get_attr("IFLA_BR_VLAN_DEFAULT_PVID")
+    if default_pvid is None:  # the kernel shows IFLA_BR_VLAN_FILTERING, as 0, even where it cannot filter
+        return BridgeOptions(None, None)
+    return BridgeOptions(bool(data.get_attr("IFLA_BR_VLAN_FILTERING")), default_pvid)
+
+
+def _parse_port(data: Any) -> PortOptions:  # noqa: ANN401
+    return PortOptions(bool(data.get_attr("IFLA_BRPORT_MODE")), bool(data.get_attr("IFLA_BRPORT_ISOLATED")))
