@@ -1,0 +1,73 @@
+"""The front door: a runtime comes in with CNI_COMMAND in the environment, a person with words on the command line."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from cni_harvester import __version__
+
+_USAGE = """\
+usage: cni-harvester [--version | --help]
+
+cni-harvester is a CNI plugin: a runtime such as Multus calls it with CNI_COMMAND in the environment and the network
+configuration on standard input. To try it by hand:
+
+  CNI_COMMAND=VERSION cni-harvester
+  CNI_COMMAND=STATUS CNI_PATH=/opt/cni/bin cni-harvester < network.json
+"""
+
+
+def main() -> int:
+    """Run one call; return the exit status."""
+    if os.environ.get("CNI_COMMAND"):
+        return serve_runtime()
+    return serve_person(sys.argv[1:])
+
+
+def serve_runtime() -> int:
+    """Answer the CNI request of this process's environment and standard input."""
+    from cni_harvester.attach import handle
+    from cni_harvester.cni.request import Request, Response
+
+    signal.signal(signal.SIGTERM, _roll_back_and_exit)
+    try:
+        stdin = b"" if os.environ["CNI_COMMAND"] == "VERSION" else sys.stdin.buffer.read()
+    except (OSError, AttributeError) as e:  # AttributeError: standard input is closed, so Python has none
+        from cni_harvester.cni.dispatch import fail
+        from cni_harvester.errors import ReadFailed
+
+        response: Response = fail(ReadFailed(f"error reading from stdin: {e}", "pass the network configuration on it"))
+    else:
+        response = handle(Request(dict(os.environ), stdin))
+    sys.stderr.write(response.stderr)
+    sys.stdout.buffer.write(response.stdout)
+    sys.stdout.buffer.flush()
+    return response.exit_status
+
+
+def serve_person(words: list[str]) -> int:
+    """Answer a command line; without any word, say what this is, as CNI plugins do."""
+    from cni_harvester.cni.dispatch import about
+
+    if not words:
+        sys.stderr.write(about())
+        return 0
+    if words == ["--version"]:
+        sys.stdout.write(f"cni-harvester {__version__}\n")
+        return 0
+    if words in (["--help"], ["-h"]):
+        sys.stdout.write(_USAGE)
+        return 0
+    sys.stderr.write(f"Error: unknown arguments: {' '.join(words)}\n{_USAGE}")
+    return 2
+
+
+def _roll_back_and_exit(number: int, _: FrameType | None) -> NoReturn:
+    """End by an exception, so that what an ADD did so far is undone on the way out."""
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

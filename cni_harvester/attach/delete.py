@@ -1,0 +1,98 @@
+"""DEL: remove everything that belongs to an attachment; succeeds when it is gone already.
+
+The kernel is asked by the attachment's identity alone. Neither the namespace, nor a previous result, nor a valid
+configuration is needed, so whatever state a crash, a reboot or KubeVirt's renaming left, DEL ends.
+"""
+
+import logging
+
+from cni_harvester.attach import bridge as bridges
+from cni_harvester.attach import uplink
+from cni_harvester.cni.delegate import delegate
+from cni_harvester.cni.request import Call
+from cni_harvester.errors import HarvesterError
+from cni_harvester.kernel import bridge_vlans, links, lock, nftables
+from cni_harvester.kernel.handle import Handle, Trace
+from cni_harvester.kernel.links import Link
+from cni_harvester.model.attachment import Attachment
+from cni_harvester.model.names import find_interface_name_fault
+
+log = logging.getLogger(__name__)
+
+
+def delete(call: Call, *, trace: Trace) -> None:
+    """Detach a container.
+
+    Our own part is done even when the IPAM plugin fails; its error is raised afterwards, so that the runtime tries
+    again. The plugin goes first, for a DHCP lease can only be released while the interface is there.
+    """
+    failure: HarvesterError | None = None
+    if plugin := find_ipam_plugin(call):
+        try:
+            delegate(call, plugin, "DEL")
+        except HarvesterError as e:
+            failure = e
+    with Handle(trace=trace) as host:
+        remove_attachment(host, call.attachment, find_bridge_name(call))
+    if failure:
+        raise failure
+
+
+def find_ipam_plugin(call: Call) -> str | None:
+    """Return the IPAM plugin's name as far as the configuration can be read; it need not be valid for a DEL."""
+    ipam = call.find("ipam")
+    kind = next((v for k, v in ipam.items() if k.lower() == "type"), None) if isinstance(ipam, dict) else None
+    return kind if isinstance(kind, str) and kind and "/" not in kind and "\0" not in kind else None
+
+
+def find_bridge_name(call: Call) -> str | None:
+    """Return the bridge's name as far as the configuration can be read."""
+    name = call.find("bridge")
+    return name if isinstance(name, str) and not find_interface_name_fault(name) else None
+
+
+def remove_attachment(host: Handle, attachment: Attachment, bridge_name: str | None) -> None:
+    """Remove what one attachment made on the node; quiet about what is gone.
+
+    Args:
+        host: the node's namespace.
+        attachment: whose.
+        bridge_name: the bridge that the configuration names, in case the host end, which knows its own, is gone.
+    """
+    link = links.find_link(host, attachment.host_end)
+    if link and not is_ours(link, attachment):
+        log.warning('"%s" has the name of our host end but is not ours; left alone', link.name)
+        link = None
+    bridge = find_bridge(host, link, bridge_name)
+    vids = None
+    if link:
+        if bridge and bridge.bridge and bridge.bridge.vlan_filtering:
+            vids = bridge_vlans.find_port_vlans(host, link).vids
+        links.delete_link(host, link)
+    guard = nftables.SpoofGuard(attachment.container_id, attachment.ifname, attachment.alias)
+    nftables.remove_guard(guard, trace=host.trace)
+    if bridge:
+        leave_bridge(host, bridge, vids)
+
+
+def is_ours(link: Link, attachment: Attachment) -> bool:
+    """Whether a link of that name is our host end: by its ifalias, or by its group if ADD was killed before that."""
+    return link.kind == "veth" and (
+        link.alias == attachment.alias or (not link.alias and link.group == attachment.group)
+    )
+
+
+def find_bridge(host: Handle, link: Link | None, name: str | None) -> Link | None:
+    """Return the bridge that a host end is in, else the one of that name; None when there is none."""
+    found = links.find_link_by_index(host, link.controller) if link and link.controller else None
+    found = found or (links.find_link(host, name) if name else None)
+    return found if found and found.kind == "bridge" else None
+
+
+def leave_bridge(host: Handle, bridge: Link, vids: frozenset[int] | None) -> None:
+    """Put the bridge in order after host ends left: VLANs of the uplink, and a bridge that we made."""
+    if uplink.find_uplink(host, bridge):
+        with lock.lock_bridge(bridge.name) as exists:
+            if exists:
+                uplink.release_uplink_vlans(host, bridge, vids)
+    bridges.remove_created_bridge(host, bridge.name)

@@ -1,0 +1,77 @@
+"""STATUS: could an ADD succeed now? Says why not; promises nothing. CNI specification 1.1.0, "STATUS"."""
+
+import socket
+
+from cni_harvester.attach import bridge as bridges
+from cni_harvester.cni import netconf
+from cni_harvester.cni.delegate import delegate, find_plugin
+from cni_harvester.cni.netconf import NetworkConfig
+from cni_harvester.cni.request import Call
+from cni_harvester.errors import FeatureMissing, HarvesterError, NodeError, NotReady
+from cni_harvester.kernel import links, nftables
+from cni_harvester.kernel.handle import Handle, Trace
+
+_SOCKET_TIMEOUT_S = 2.0
+
+
+def status(call: Call, *, trace: Trace) -> None:
+    """Check what an ADD of this network would need of the node.
+
+    Raises:
+        NotReady: with everything that is missing (code 50).
+        InvalidNetworkConfig, UnsupportedField: no ADD of this configuration can succeed.
+    """
+    config = netconf.load_network_config(call)
+    causes: list[str] = []
+    for look in (_look_at_bridge, _look_at_programs, _look_at_ipam):
+        try:
+            look(call, config, trace)
+        except NotReady as e:
+            causes.append(e.msg)
+        except HarvesterError as e:
+            if not isinstance(e, NodeError):
+                raise
+            causes.append(f"{e.msg} ({e.details})" if e.details else e.msg)
+    if causes:
+        raise NotReady(
+            f'network "{call.name}" is not ready: {"; ".join(causes)}', "ADD would fail until that is mended"
+        )
+
+
+def _look_at_bridge(_: Call, config: NetworkConfig, trace: Trace) -> None:
+    with Handle(trace=trace) as host:
+        bridge = links.find_link(host, config.bridge)
+        if bridge is None:
+            if config.create_bridge:
+                return
+            raise NotReady(f'bridge "{config.bridge}" does not exist on this node')
+        bridges.require_bridge(bridge)
+        bridges.require_vlans(bridge, config)
+
+
+def _look_at_programs(_: Call, config: NetworkConfig, __: Trace) -> None:
+    if config.macspoofchk and nftables.find_nft() is None:
+        raise FeatureMissing("macspoofchk needs the program nft", "install the package nftables")
+
+
+def _look_at_ipam(call: Call, config: NetworkConfig, _: Trace) -> None:
+    """Look for the IPAM plugin, for the daemon of `dhcp`, which has no STATUS of its own, and ask the plugin."""
+    if not config.ipam.type:
+        return
+    find_plugin(config.ipam.type, call.plugin_path)
+    if config.ipam.type == "dhcp":
+        _connect(config.ipam.daemon_socket_path)
+    try:
+        delegate(call, config.ipam.type, "STATUS")
+    except HarvesterError as e:
+        raise NotReady(f'IPAM plugin "{config.ipam.type}" is not ready: {e.msg}', e.details) from e
+
+
+def _connect(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_SOCKET_TIMEOUT_S)
+        try:
+            sock.connect(path)
+        except OSError as e:
+            reason = e.strerror or str(e)
+            raise NotReady(f'the daemon of IPAM plugin "dhcp" does not answer on {path}: {reason}') from e
