@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,20 @@ from typing import Any
 from lab.shell import run, run_ip, run_json
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
-_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_MS_BIND, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x1000, 0x4000, 0x40000, 0x2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _unshare(flags: int) -> None:
-    if _libc.unshare(flags):
+def _check(result: int) -> None:
+    """Raise OSError when a call of libc failed."""
+    if result:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def _unshare(flags: int) -> None:
+    _check(_libc.unshare(flags))
 
 
 def leave_machine() -> None:
@@ -28,9 +34,7 @@ def leave_machine() -> None:
     /run is empty there, so namespaces that `ip netns` makes are seen by nobody else, and /sys shows the own network.
     """
     _unshare(_CLONE_NEWNS | _CLONE_NEWNET)
-    if _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
     run("mount -t tmpfs tmpfs /run")
     Path("/run/netns").mkdir()
     run("mount -t sysfs sysfs /sys")
@@ -70,6 +74,29 @@ class Container:
     def delete(self) -> None:
         """Remove the namespace; more than once is fine."""
         run(f"ip netns del {self.name}", check=False)
+
+
+@contextlib.contextmanager
+def make_containers(count: int) -> Iterator[list[Container]]:
+    """Make many network namespaces quickly, without a process for each, for the time of a `with` block."""
+    containers = [Container(f"pod-many-{i}") for i in range(count)]
+    try:
+        for container in containers:
+            thread = threading.Thread(target=_mount_fresh_namespace, args=(container.path,))
+            thread.start()
+            thread.join()
+        yield containers
+    finally:
+        for container in containers:
+            _libc.umount2(container.path.encode(), _MNT_DETACH)
+            Path(container.path).unlink(missing_ok=True)
+
+
+def _mount_fresh_namespace(path: str) -> None:
+    """Give this thread, which ends right after, a network namespace, and keep that alive at a path."""
+    _unshare(_CLONE_NEWNET)
+    Path(path).touch()
+    _check(_libc.mount(b"/proc/thread-self/ns/net", path.encode(), None, _MS_BIND, None))
 
 
 @contextlib.contextmanager

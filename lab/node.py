@@ -8,17 +8,12 @@ from lab.shell import run, run_json
 _STATE_DIRECTORIES = ("/run/cni-harvester", "/run/cni", "/var/lib/cni", "/etc/cni")
 
 # What the kernel changes by itself: counters, timers, carrier.
-_VOLATILE = {"gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "operstate", "root_port", "bridge_id"}
-_VOLATILE |= {"root_id", "topology_change", "topology_change_detected", "promiscuity", "allmulti", "gro_max_size"}
-_VOLATILE |= {"gso_max_size", "gso_max_segs", "tso_max_size", "tso_max_segs", "mii_status", "ad_info", "state"}
-_VOLATILE |= {
-    "qdisc",
-    "link",
-    "hold_timer",
-    "message_age_timer",
-    "forward_delay_timer",
-    "mcast_router",
-    "link_failure_count",
+_VOLATILE = {
+    *("gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "hold_timer", "message_age_timer"),
+    *("forward_delay_timer", "operstate", "state", "root_port", "bridge_id", "root_id", "topology_change"),
+    *("topology_change_detected", "promiscuity", "allmulti", "qdisc", "mcast_router", "mii_status", "ad_info"),
+    *("gro_max_size", "gso_max_size", "gso_max_segs", "tso_max_size", "tso_max_segs", "link_failure_count"),
+    "inet6_addr_gen_mode",  # shown from when the kernel's IPv6 is first used
 }
 _VOLATILE_FLAGS = {"LOWER_UP", "NO-CARRIER"}
 
@@ -69,14 +64,25 @@ def take_snapshot() -> dict[str, Any]:
     }
 
 
+def list_differences(before: Any, after: Any, path: str = "") -> list[str]:
+    """Name everything in which two snapshots differ, with both values; nothing when they are equal."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found = []
+        for key in sorted(before.keys() | after.keys(), key=str):
+            found += list_differences(before.get(key), after.get(key), f"{path}/{key}")
+        return found
+    return [] if before == after else [f"{path}: {before!r} before, {after!r} after"]
+
+
 def _list_rules() -> list[str]:
     """Return the nftables rules; without asking nft where the kernel's part of it is not even loaded."""
-    loaded = Path("/sys/module/nf_tables").exists() or "nf_tables" in Path("/proc/modules").read_text()
-    return run("nft list ruleset").splitlines() if loaded else []
+    modules = Path("/proc/modules")
+    absent = modules.exists() and "nf_tables" not in modules.read_text()
+    return [] if absent else run("nft list ruleset").splitlines()
 
 
 def _settle(link: dict[str, Any]) -> dict[str, Any]:
-    settled = _drop_volatile(link)
+    settled: dict[str, Any] = _drop_volatile(link)
     settled["flags"] = sorted(set(link["flags"]) - _VOLATILE_FLAGS)
     if link.get("linkinfo", {}).get("info_kind") == "bridge":
         settled.pop("address")

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,14 +81,21 @@ class Plugin(ABC):
 
 
 class InProcess(Plugin):
-    """The plugin's one way in, `handle`, called in this process."""
+    """The plugin's one way in, `handle`, called in this process.
+
+    Args:
+        trace: told of every change before it is made; an exception from it fails the step (see `kernel.handle.Trace`).
+    """
+
+    def __init__(self, trace: Callable[[str], None] | None = None) -> None:
+        self._trace = trace
 
     def execute(self, environment: Mapping[str, str], stdin: bytes) -> Reply:
         """Run one request."""
         from cni_harvester.attach import handle
         from cni_harvester.cni.request import Request
 
-        response = handle(Request(environment, stdin))
+        response = handle(Request(environment, stdin), self._trace)
         return Reply(response.exit_status, response.stdout.decode(), response.stderr)
 
 

@@ -40,7 +40,7 @@ def empty_node(own_machine: None) -> Iterator[None]:
     namespaces.enter_fresh_node()
     before = node.take_snapshot()
     yield
-    assert node.take_snapshot() == before
+    assert node.list_differences(before, node.take_snapshot()) == []
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def cluster(empty_node: None) -> Iterator[ClusterNetwork]:
         yield network
         after = node.take_snapshot()
         before["namespaces"] = after["namespaces"] = []  # containers may come and go around this fixture
-        assert after == before
+        assert node.list_differences(before, after) == []
 
 
 @pytest.fixture

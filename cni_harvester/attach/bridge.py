@@ -3,6 +3,7 @@
 import contextlib
 import errno as errnos
 import os
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ from cni_harvester.model import attachment, mac
 if TYPE_CHECKING:  # a DEL does not load pydantic
     from cni_harvester.cni.netconf import NetworkConfig
 
-_TRIES = 5
+_RETURN_TIMEOUT_S, _RETURN_POLL_S = 10.0, 0.005
+"""How long to wait for a bridge of `createBridge` that is on its way out: its removal takes the kernel about 20 ms."""
 
 
 @contextlib.contextmanager
@@ -35,19 +37,26 @@ def hold_bridge(host: Handle, config: "NetworkConfig", undo: UndoStack) -> Itera
         BridgeMissing: there is none.
         NotOurs: the interface of that name is no bridge.
     """
-    for _ in range(_TRIES):
+    deadline = time.monotonic() + _RETURN_TIMEOUT_S
+    while time.monotonic() < deadline:
         _ensure_exists(host, config, undo)
-        with lock.lock_bridge(config.bridge):
-            bridge = links.find_link(host, config.bridge)
-            if bridge is None:
-                continue  # the last machine of another network left just now, and took the bridge along
-            require_bridge(bridge)
-            if not bridge.up:
-                undo.push(f'set "{bridge.name}" down', partial(links.set_admin_state, host, bridge, up=False))
-                links.set_admin_state(host, bridge, up=True)
-            yield bridge
-            return
+        with lock.lock_bridge(config.bridge) as held:
+            bridge = links.find_link(host, config.bridge) if held else None
+            if bridge is not None:
+                _set_up(host, bridge, undo)
+                yield bridge
+                return
+        time.sleep(_RETURN_POLL_S)  # its last machine left just now, and took the bridge along
     raise TryAgainLater(f'cannot attach to "{config.bridge}": the bridge comes and goes', "the runtime may retry")
+
+
+def _set_up(host: Handle, bridge: Link, undo: UndoStack) -> None:
+    require_bridge(bridge)
+    if bridge.up:
+        return
+    if not _is_created(bridge):  # one that we made goes away as a whole
+        undo.push(f'set "{bridge.name}" down', partial(links.set_admin_state, host, bridge, up=False))
+    links.set_admin_state(host, bridge, up=True)
 
 
 def require_bridge(link: Link) -> None:
@@ -106,8 +115,8 @@ def remove_created_bridge(host: Handle, name: str) -> None:
     link = links.find_link(host, name)
     if link is None or not _is_created(link):
         return
-    with lock.lock_bridge(name):
-        bridge = links.find_link(host, name)
+    with lock.lock_bridge(name) as held:
+        bridge = links.find_link(host, name) if held else None
         if bridge and _is_created(bridge) and not _is_used(host, bridge):
             links.delete_link(host, bridge)
 

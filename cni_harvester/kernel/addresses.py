@@ -1,5 +1,6 @@
 """IP addresses of an interface, and waiting for duplicate address detection. rtnetlink(7), RFC 4862."""
 
+import errno as errnos
 import ipaddress
 from dataclasses import dataclass
 
@@ -45,14 +46,18 @@ def add_address(handle: Handle, link: Link, address: IpInterface, *, detect_dupl
 
 
 def list_addresses(handle: Handle, link: Link) -> list[Address]:
-    """Return the addresses of one interface, of both families."""
+    """Return the addresses of one interface, of both families; none of one that is gone."""
     found = []
     for family in _AF.values():
         message = ifaddrmsg()
         message["family"], message["index"], message["attrs"] = family, link.index, []
-        for answer in handle.dump(message, _RTM_GETADDR):
-            if answer["index"] != link.index:
-                continue
+        try:
+            answers = handle.dump(message, _RTM_GETADDR)
+        except OSError as e:
+            if e.errno == errnos.ENODEV:
+                return []
+            raise refused("list the addresses of", link.name, e) from e
+        for answer in answers:
             text = answer.get_attr("IFA_LOCAL") or answer.get_attr("IFA_ADDRESS")
             flags = answer.get_attr("IFA_FLAGS") or answer["flags"]
             interface = ipaddress.ip_interface(f"{text}/{answer['prefixlen']}")

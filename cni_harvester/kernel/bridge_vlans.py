@@ -21,10 +21,7 @@ def get_port_vlans(handle: Handle, port: Link) -> PortVlans:
     Raises:
         KernelRefused: the kernel is older than 5.6 or built without VLAN filtering, or the port is gone.
     """
-    try:
-        return list_port_vlans(handle, index=port.index).get(port.index, PortVlans())
-    except OSError as e:
-        raise refused("read the VLANs of", port.name, e) from e
+    return list_port_vlans(handle, port).get(port.index, PortVlans())
 
 
 def find_port_vlans(handle: Handle, port: Link) -> PortVlans:
@@ -37,12 +34,16 @@ def find_port_vlans(handle: Handle, port: Link) -> PortVlans:
         return PortVlans()
 
 
-def list_port_vlans(handle: Handle, *, index: int = 0) -> dict[int, PortVlans]:
+def list_port_vlans(handle: Handle, port: Link | None = None) -> dict[int, PortVlans]:
     """Read the tables of all bridges and ports of the namespace by their index, or of one."""
     message = br_vlan_msg()
-    message["family"], message["ifindex"], message["attrs"] = _AF_BRIDGE, index, []
+    message["family"], message["ifindex"], message["attrs"] = _AF_BRIDGE, port.index if port else 0, []
+    try:
+        answers = handle.dump(message, _RTM_GETVLAN)
+    except OSError as e:
+        raise refused("read the VLANs of", port.name if port else "all ports", e) from e
     tables: dict[int, tuple[set[int], set[int], list[int]]] = {}
-    for answer in handle.dump(message, _RTM_GETVLAN):
+    for answer in answers:
         tagged, untagged, pvid = tables.setdefault(answer["ifindex"], (set(), set(), []))
         for entry in answer.get_attrs("BRIDGE_VLANDB_ENTRY"):
             info = entry.get_attr("BRIDGE_VLANDB_ENTRY_INFO")

@@ -97,15 +97,33 @@ class Handle:
         for _ in self._exchange(message, kind, NLM_F_REQUEST | NLM_F_ACK | flags):
             pass
 
-    def _exchange(self, message: Any, kind: int, flags: int) -> Iterator[Any]:  # noqa: ANN401
-        """Send one request; yield the messages of its answer up to the acknowledgement, the end, or the object."""
+    def change_in_one_go(self, messages: list[Any], kind: int, *, command: str) -> None:
+        """Make several changes in one system call, so that a killed process has made all of them or none.
+
+        Other processes may see the states in between. The last one's errno counts; see `change` for the rest.
+        """
+        self.trace(command)
+        data = b"".join(self._encode(message, kind, NLM_F_REQUEST | NLM_F_ACK) for message in messages)
+        self._socket.send(data)
+        for _ in self._read_answer(None, dump=False, acknowledged=True):
+            pass
+
+    def _encode(self, message: Any, kind: int, flags: int) -> bytes:  # noqa: ANN401
         self._sequence += 1
         header = message["header"]
         header["type"], header["flags"], header["sequence_number"] = kind, flags, self._sequence
         message.reset()
         message.encode()
-        self._socket.send(message.data)
+        return bytes(message.data)
+
+    def _exchange(self, message: Any, kind: int, flags: int) -> Iterator[Any]:  # noqa: ANN401
+        """Send one request; yield the messages of its answer up to the acknowledgement, the end, or the object."""
+        self._socket.send(self._encode(message, kind, flags))
         dump, acknowledged = flags & NLM_F_DUMP == NLM_F_DUMP, bool(flags & NLM_F_ACK)
+        return self._read_answer(type(message), dump=dump, acknowledged=acknowledged)
+
+    def _read_answer(self, message_class: Any, *, dump: bool, acknowledged: bool) -> Iterator[Any]:  # noqa: ANN401
+        """Yield the messages of the answer to the last request."""
         interrupted = False
         while True:
             for type_, answer_flags, body in self._receive():
@@ -115,7 +133,7 @@ class Handle:
                     if interrupted:
                         raise InterruptedError(errnos.EINTR, "the dump was interrupted")
                     return
-                answer = type(message)(body)
+                answer = message_class(body)
                 answer.decode()
                 yield answer
                 if not dump and not acknowledged:

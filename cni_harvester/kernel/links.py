@@ -87,7 +87,10 @@ def list_links(handle: Handle, *, controller: int | None = None) -> list[Link]:
     attributes: Attributes = [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]
     if controller is not None:
         attributes.append(("IFLA_MASTER", controller))
-    return [_parse(message) for message in handle.dump(_message(0, attributes), _RTM_GETLINK)]
+    try:
+        return [_parse(message) for message in handle.dump(_message(0, attributes), _RTM_GETLINK)]
+    except OSError as e:
+        raise refused("list", "interfaces", e) from e
 
 
 @dataclass(frozen=True)
@@ -215,11 +218,17 @@ def pin_mtu(handle: Handle, bridge: Link) -> None:
     """Keep a bridge at its MTU when a port with a smaller one joins.
 
     Until its MTU was *changed* by hand, a bridge takes the smallest of its ports' (br_mtu_auto_adjust in
-    net/bridge/br_if.c). Setting the value that it has is no change, so it goes one below and back; the caller holds
-    the bridge's lock, so that no other attachment inherits the value in between.
+    net/bridge/br_if.c). Setting the value that it has is no change, so it goes one below and back; both in one
+    system call, for a process killed in between would leave the bridge one byte short. The caller holds the bridge's
+    lock, so that no other attachment inherits the value in between.
     """
-    for mtu in (bridge.mtu - 1, bridge.mtu):
-        _set(handle, bridge, [("IFLA_MTU", mtu)], f"mtu {mtu}")
+    values = (bridge.mtu - 1, bridge.mtu)
+    messages = [_message(bridge.index, [("IFLA_MTU", mtu)]) for mtu in values]
+    command = "; ".join(f"ip link set {bridge.name} mtu {mtu}" for mtu in values)
+    try:
+        handle.change_in_one_go(messages, _RTM_SETLINK, command=command)
+    except OSError as e:
+        raise refused("pin the MTU of", bridge.name, e) from e
 
 
 def delete_link(handle: Handle, link: Link) -> None:

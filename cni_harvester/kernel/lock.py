@@ -8,45 +8,46 @@ other, those of other bridges and namespaces do not wait, and a crash cannot lea
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
-
-from cni_harvester.errors import TryAgainLater
+from pathlib import Path
 
 _DIRECTORY = "/proc/sys/net/ipv4/conf/"
-_TIMEOUT_S = 20
-_POLL_S = 0.002
 
 
 @contextlib.contextmanager
 def lock_bridge(name: str) -> Iterator[bool]:
     """Hold the bridge's lock for the time of a `with` block; yields False, holding nothing, when there is no bridge.
 
-    Raises:
-        TryAgainLater: another holder kept it for too long.
+    Waits as long as another holds it: what is done under the lock is a few netlink requests, each with a time limit
+    of its own (see `handle`).
     """
+    fd = _open_locked(Path(_DIRECTORY, name))
     try:
-        fd = os.open(_DIRECTORY + name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        yield False
-        return
-    try:
-        _acquire(fd, name)
-        yield True
+        yield fd is not None
     finally:
-        os.close(fd)
+        if fd is not None:
+            os.close(fd)
 
 
-def _acquire(fd: int, name: str) -> None:
-    """Take the lock; flock has no time limit of its own, so a held lock is tried again every few milliseconds."""
-    deadline = time.monotonic() + _TIMEOUT_S
+def _open_locked(path: Path) -> int | None:
+    """Return the locked directory; None when there is none.
+
+    While we waited, the bridge may have been deleted and another of that name made: that is another directory, with
+    another lock.
+    """
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            if time.monotonic() > deadline:
-                msg = f'cannot lock bridge "{name}": another process holds it for more than {_TIMEOUT_S} s'
-                raise TryAgainLater(msg, "the runtime may retry; look for a cni-harvester process that hangs") from e
-            time.sleep(_POLL_S)
-        else:
-            return
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)

@@ -43,7 +43,7 @@ class SpoofGuard:
         plain = f"{self.container_id}-{self.ifname}"
         if len(plain.encode()) <= _COMMENT_MAX - len("macspoofchk-") and re.fullmatch(r"[\w.\-]+", plain, re.ASCII):
             return plain
-        return hashlib.sha256(plain.encode(errors="surrogateescape")).hexdigest()[:32]
+        return hashlib.sha256(plain.encode()).hexdigest()[:32]
 
     @property
     def comment(self) -> str:

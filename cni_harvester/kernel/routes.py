@@ -80,7 +80,11 @@ def list_routes(handle: Handle, link: Link) -> list[KernelRoute]:
     for family in _AF.values():
         message = rtmsg()
         message["family"], message["attrs"] = family, [("RTA_OIF", link.index)]
-        for answer in handle.dump(message, _RTM_GETROUTE):
+        try:
+            answers = handle.dump(message, _RTM_GETROUTE)
+        except OSError as e:
+            raise refused("list the routes through", link.name, e) from e
+        for answer in answers:
             if answer["type"] == _RTN_UNICAST and answer.get_attr("RTA_OIF") == link.index:
                 found.append(_parse(answer))  # noqa: PERF401 - two loops in one comprehension read worse
     return found

@@ -30,7 +30,7 @@ class Attachment:
 
     def __post_init__(self) -> None:
         """Refuse an identity that does not fit in an ifalias: it could not be found again."""
-        size = len(self.alias.encode(errors="surrogateescape"))
+        size = len(self.alias.encode())
         if size > ALIAS_MAX_BYTES:
             raise InvalidEnvironment(
                 f"invalid CNI_CONTAINERID: with network and interface name it takes {size} bytes as an ifalias",
@@ -44,7 +44,7 @@ class Attachment:
 
     @cached_property
     def _digest(self) -> bytes:
-        return hashlib.sha256(self.alias.encode(errors="surrogateescape")).digest()
+        return hashlib.sha256(self.alias.encode()).digest()
 
     @property
     def host_end(self) -> str:

@@ -18,7 +18,9 @@ def find_interface_name_fault(name: str) -> str | None:
     """Say what is wrong with an interface name, or None (CNI specification, CNI_IFNAME; kernel dev_valid_name)."""
     if not name:
         return "interface name is empty"
-    if len(name.encode(errors="surrogateescape")) > INTERFACE_NAME_MAX_BYTES:
+    if any("\ud800" <= c <= "\udfff" for c in name):  # what Python makes of octets that are not UTF-8
+        return "interface name is not UTF-8"
+    if len(name.encode()) > INTERFACE_NAME_MAX_BYTES:
         return "interface name is too long"
     if name in {".", ".."}:
         return "interface name is . or .."

@@ -1,0 +1,1 @@
+"""How long the plugin takes, beside Debian's reference `bridge`, in one run. Never asserted, always printed."""
