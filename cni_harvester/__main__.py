@@ -1,5 +1,6 @@
 """The front door: a runtime comes in with CNI_COMMAND in the environment, a person with words on the command line."""
 
+import gc
 import os
 import signal
 import sys
@@ -19,11 +20,16 @@ configuration on standard input. To try it by hand:
 """
 
 
-def main() -> int:
-    """Run one call; return the exit status."""
-    if os.environ.get("CNI_COMMAND"):
-        return serve_runtime()
-    return serve_person(sys.argv[1:])
+def main() -> NoReturn:
+    """Serve one call and end the process.
+
+    It ends without taking Python down object by object, and without collecting garbage before: 40 ms of an ADD.
+    """
+    gc.disable()
+    status = serve_runtime() if os.environ.get("CNI_COMMAND") else serve_person(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def serve_runtime() -> int:
@@ -43,7 +49,6 @@ def serve_runtime() -> int:
         response = handle(Request(dict(os.environ), stdin))
     sys.stderr.write(response.stderr)
     sys.stdout.buffer.write(response.stdout)
-    sys.stdout.buffer.flush()
     return response.exit_status
 
 
@@ -70,4 +75,4 @@ def _roll_back_and_exit(number: int, _: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -36,7 +36,19 @@ def _check_mac(value: str) -> str:
     return mac.parse_mac(value) if value else ""
 
 
-Vid = Annotated[int, Field(ge=vlan.VID_MIN, le=vlan.VID_MAX)]
+def _check_vid(value: int) -> int:
+    if not vlan.VID_MIN <= value <= vlan.VID_MAX:
+        raise ValueError(f"must be a VLAN ID, {vlan.VID_MIN}-{vlan.VID_MAX}")
+    return value
+
+
+def _check_vlan(value: int) -> int:
+    if not 0 <= value <= vlan.VID_MAX:
+        raise ValueError(f"must be 0 for none, or a VLAN ID, {vlan.VID_MIN}-{vlan.VID_MAX}")
+    return value
+
+
+Vid = Annotated[int, AfterValidator(_check_vid)]
 MacText = Annotated[str, AfterValidator(_check_mac)]
 
 
@@ -110,7 +122,7 @@ class NetworkConfig(Document):
 
     bridge: Annotated[str, AfterValidator(_check_bridge_name)]
     mtu: Annotated[int, AfterValidator(_check_mtu)] = 0
-    vlan: int = Field(default=0, ge=0, le=vlan.VID_MAX)
+    vlan: Annotated[int, AfterValidator(_check_vlan)] = 0
     vlan_trunk: list[TrunkItem] = Field(default=[], alias="vlanTrunk")
     promisc_mode: bool = Field(default=False, alias="promiscMode")
     hairpin_mode: bool = Field(default=False, alias="hairpinMode")

@@ -34,7 +34,7 @@ _HEADER = struct.Struct("=IHHII")
 
 _RECEIVE_BYTES = 1 << 16
 _ANSWER_TIMEOUT_S = 30
-_DUMP_TRIES = 5
+_DUMP_TIMEOUT_S = 10.0
 """An interrupted dump may miss entries, so it is taken again (netlink intro, "Dump consistency")."""
 
 
@@ -74,7 +74,8 @@ class Handle:
 
     def dump(self, message: Any, kind: int) -> list[Any]:  # noqa: ANN401
         """Ask for all objects that the message selects; TryAgainLater when the table keeps changing meanwhile."""
-        for _ in range(_DUMP_TRIES):
+        deadline = time.monotonic() + _DUMP_TIMEOUT_S
+        while time.monotonic() < deadline:
             try:
                 return list(self._exchange(message, kind, NLM_F_REQUEST | NLM_F_DUMP))
             except InterruptedError:

@@ -13,7 +13,6 @@ import re
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cni_harvester.errors import FeatureMissing, KernelRefused
@@ -25,6 +24,8 @@ _TIMEOUT_S = 55
 _NETLINK_NETFILTER = 12  # linux/netlink.h; the socket module has no name for it
 _COMMENT_MAX = 127
 """NFTNL_UDATA_COMMENT_MAXLEN less the terminating zero (libnftnl)."""
+
+_TRIES = 20
 
 _NFT_PATHS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft")
 
@@ -84,22 +85,40 @@ def add_guard(guard: SpoofGuard, host_end: str, mac: str, *, trace: Trace) -> No
 
 
 def remove_guard(guard: SpoofGuard, *, trace: Trace) -> None:
-    """Remove a guard by its identity alone; quiet when there is none. Costs no process then."""
-    tries = 3  # another process may remove it, or the same table, between the look and the change
-    while has_chain(guard.chain) or has_chain(f"{guard.chain}-mac"):
-        script = [
-            *(f"delete rule {_TABLE} PREROUTING handle {n}" for n in _list_jump_handles(guard)),
-            *(f"{verb} chain {_TABLE} {guard.chain}" for verb in ("add", "delete")),
-            *(f"{verb} chain {_TABLE} {guard.chain}-mac" for verb in ("add", "delete")),
-        ]
-        tries -= 1
+    """Remove a guard by its identity alone; quiet when there is none. Costs no process then.
+
+    Another process may remove the same guard, or set or remove another, between our look and our change: the
+    transaction fails as a whole then, and we look again.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        if not (has_chain(guard.chain) or has_chain(f"{guard.chain}-mac")):
+            return
         try:
-            _change(script, guard, trace)
+            _change(_plan_removal(guard), guard, trace)
         except KernelRefused:
-            if not tries:
+            if not tries_left:
                 raise
-        else:
-            _remove_empty_table(trace)
+
+
+def _plan_removal(guard: SpoofGuard) -> list[str]:
+    """Write the transaction that removes a guard, and with the last one the table, if we made it."""
+    base = _run(["-a", "list", "chain", *_TABLE.split(), "PREROUTING"]).stdout
+    handles = re.findall(rf'comment "{re.escape(guard.comment)}" # handle (\d+)$', base, re.MULTILINE)
+    script = [f"delete rule {_TABLE} PREROUTING handle {handle}" for handle in handles]
+    for chain in (guard.chain, f"{guard.chain}-mac"):
+        script += [f"add chain {_TABLE} {chain}", f"delete chain {_TABLE} {chain}"]  # whether it is there or not
+    rules = re.findall(r"[^{] # handle \d+$", base, re.MULTILINE)  # a table's or chain's own handle follows its brace
+    if len(rules) == len(handles) and _is_table_ours(guard):
+        # Deleting the base chain fails if another process puts a rule there just now.
+        script += [f"delete chain {_TABLE} PREROUTING", f"delete table {_TABLE}"]
+    return script
+
+
+def _is_table_ours(guard: SpoofGuard) -> bool:
+    """Whether we made the table, and nothing is in it but the base chain and one guard."""
+    text = _run(["list", "table", *_TABLE.split()]).stdout
+    chains = set(re.findall(r"^\s*chain (\S+) \{", text, re.MULTILINE))
+    return f'comment "{_TABLE_COMMENT}"' in text and chains <= {"PREROUTING", guard.chain, f"{guard.chain}-mac"}
 
 
 def list_guard_labels() -> set[str]:
@@ -135,24 +154,6 @@ def has_chain(name: str) -> bool:
 
 def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _list_jump_handles(guard: SpoofGuard) -> Iterator[str]:
-    listing = _run(["-a", "list", "chain", *_TABLE.split(), "PREROUTING"])
-    pattern = re.compile(rf'comment "{re.escape(guard.comment)}" # handle (\d+)$', re.MULTILINE)
-    return (match[1] for match in pattern.finditer(listing.stdout))
-
-
-def _remove_empty_table(trace: Trace) -> None:
-    """Remove the table that we made once nothing is left in it.
-
-    Deleting the base chain fails, and the whole transaction with it, when another process has just put a rule there.
-    """
-    text = _run(["list", "table", *_TABLE.split()]).stdout
-    if f'comment "{_TABLE_COMMENT}"' in text and text.count("chain ") == 1 and "jump" not in text:
-        script = f"delete chain {_TABLE} PREROUTING\ndelete table {_TABLE}\n"
-        trace(f"nft -f - <<< '{script}'")
-        _run(["-f", "-"], script)
 
 
 def _change(script: list[str], guard: SpoofGuard, trace: Trace) -> None:

@@ -19,7 +19,7 @@ def inherit_mtu(requested: int, bridge: str, bridge_mtu: int) -> int:
     """
     if requested > bridge_mtu:
         raise InvalidNetworkConfig(
-            f'mtu: {requested} is above the MTU {bridge_mtu} of bridge "{bridge}"',
+            f'invalid network configuration: mtu: {requested} is above the MTU {bridge_mtu} of bridge "{bridge}"',
             f"leave out mtu to inherit {bridge_mtu}, or raise the MTU of the cluster network first",
         )
     return requested or bridge_mtu
