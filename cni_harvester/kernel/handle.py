@@ -43,6 +43,15 @@ def log_change(command: str) -> None:
     log.debug("%s", command)
 
 
+_HINTS = {
+    errnos.EPERM: "the plugin needs root in the node's namespace, with CAP_NET_ADMIN and CAP_SYS_ADMIN",
+    errnos.EACCES: "the plugin needs root in the node's namespace, with CAP_NET_ADMIN and CAP_SYS_ADMIN",
+    errnos.ENODEV: "it went away meanwhile; the runtime may try again",
+    errnos.EOPNOTSUPP: "this kernel, or the device's driver, cannot do that",
+    errnos.EBUSY: "something else is using it; the runtime may try again",
+}
+
+
 class Handle:
     """An rtnetlink socket of one network namespace.
 
@@ -201,9 +210,14 @@ class Events:
 
 
 def refused(verb: str, name: str, error: OSError, details: str = "") -> KernelRefused:
-    """Make the error of a refused operation: `cannot <verb> "<name>": <the kernel's reason>`."""
-    reason = error.strerror or os.strerror(error.errno or 0)
-    return KernelRefused(f'cannot {verb} "{name}": {reason}', details, errno=error.errno or 0)
+    """Make the error of a refused operation: `cannot <verb> "<name>": <the kernel's reason>`.
+
+    Without details of its own it says what an errno of this kind asks for.
+    """
+    code = error.errno or 0
+    reason = error.strerror or os.strerror(code)
+    hint = details or _HINTS.get(code, "the kernel's log may say more (dmesg)")
+    return KernelRefused(f'cannot {verb} "{name}": {reason}', hint, errno=code)
 
 
 def _open_socket() -> socket.socket:

@@ -3,6 +3,7 @@
 import errno as errnos
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cni_harvester.errors import KernelRefused
@@ -166,9 +167,13 @@ def name_host_end(handle: Handle, link: Link, alias: str) -> None:
 
     A bridge port that made itself a link-local address would send MLD and router solicitations to the guest.
     """
-    inet6 = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})]}
-    attributes: Attributes = [("IFLA_IFALIAS", alias), ("IFLA_AF_SPEC", inet6)]
-    _set(handle, link, attributes, f'alias "{alias}" addrgenmode none up', up=True)
+    attributes: Attributes = [("IFLA_IFALIAS", alias)]
+    words = f'alias "{alias}" up'
+    if Path("/proc/net/if_inet6").exists():  # a kernel without IPv6 refuses its attributes (EAFNOSUPPORT)
+        inet6 = ("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})
+        attributes.append(("IFLA_AF_SPEC", {"attrs": [inet6]}))
+        words += " addrgenmode none"
+    _set(handle, link, attributes, words, up=True)
 
 
 def set_admin_state(handle: Handle, link: Link, *, up: bool) -> None:
