@@ -195,28 +195,24 @@ def set_vlan_filtering(handle: Handle, bridge: Link, *, on: bool) -> None:
     """Switch VLAN filtering of a bridge."""
     data: Attributes = [("IFLA_BR_VLAN_FILTERING", int(on))]
     info: Attributes = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]
-    command = f"ip link set {bridge.name} type bridge vlan_filtering {int(on)}"
-    message = _message(bridge.index, [("IFLA_LINKINFO", {"attrs": info})])
-    try:
-        handle.change(message, _RTM_NEWLINK, command=command)
-    except OSError as e:
-        raise refused("set VLAN filtering of", bridge.name, e) from e
+    _set_options(handle, bridge, info, "VLAN filtering", f"type bridge vlan_filtering {int(on)}")
 
 
 def set_port_options(handle: Handle, port: Link, options: PortOptions) -> None:
     """Set the flags of a bridge port."""
-    data: Attributes = [
-        ("IFLA_BRPORT_MODE", int(options.hairpin)),
-        ("IFLA_BRPORT_ISOLATED", int(options.isolated)),
-    ]
+    data: Attributes = [("IFLA_BRPORT_MODE", int(options.hairpin)), ("IFLA_BRPORT_ISOLATED", int(options.isolated))]
     info: Attributes = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]
     words = f"hairpin {'on' if options.hairpin else 'off'} isolated {'on' if options.isolated else 'off'}"
-    command = f"ip link set {port.name} type bridge_slave {words}"
-    message = _message(port.index, [("IFLA_LINKINFO", {"attrs": info})])
+    _set_options(handle, port, info, "bridge port flags", f"type bridge_slave {words}")
+
+
+def _set_options(handle: Handle, link: Link, info: Attributes, what: str, words: str) -> None:
+    """Change what a kind of link, or of controller, has of its own; RTM_NEWLINK without NLM_F_CREATE does that."""
+    message = _message(link.index, [("IFLA_LINKINFO", {"attrs": info})])
     try:
-        handle.change(message, _RTM_NEWLINK, command=command)
+        handle.change(message, _RTM_NEWLINK, command=f"ip link set {link.name} {words}")
     except OSError as e:
-        raise refused("set bridge port flags of", port.name, e) from e
+        raise refused(f"set {what} of", link.name, e) from e
 
 
 def pin_mtu(handle: Handle, bridge: Link) -> None:
