@@ -5,8 +5,10 @@ cable `<cn>-far` ends in a switch: a namespace of its own, so that what is out t
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab.namespaces import Container, make_container
 from lab.shell import run_ip
@@ -57,6 +59,15 @@ class ClusterNetwork:
         return name
 
 
+def _wait_until_up(name: str) -> None:
+    """Wait until a bond has found its NIC's carrier, which it looks for every 100 ms."""
+    deadline = time.monotonic() + 10
+    while Path(f"/sys/class/net/{name}/operstate").read_text().strip() != "up":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} has no carrier after 10 s")
+        time.sleep(0.01)
+
+
 @contextlib.contextmanager
 def make_cluster_network(name: str, *, mtu: int = 9000) -> Iterator[ClusterNetwork]:
     """Build a cluster network for the time of a `with` block: bridge over bond over one cable to a switch."""
@@ -74,6 +85,7 @@ def make_cluster_network(name: str, *, mtu: int = 9000) -> Iterator[ClusterNetwo
             f"link set {network.bridge} up",
         )
         run_ip(f"link set {network.trunk} mtu {mtu} up", namespace=switch.name)
+        _wait_until_up(network.uplink)
         try:
             yield network
         finally:

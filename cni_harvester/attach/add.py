@@ -13,6 +13,7 @@ from cni_harvester.attach import bridge as bridges
 from cni_harvester.attach import ipam, uplink
 from cni_harvester.attach.undo import UndoStack
 from cni_harvester.cni import netconf
+from cni_harvester.cni.delegate import find_plugin
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import Call
 from cni_harvester.cni.result import Interface, Ip, Result, format_result, parse_result, require_expressible
@@ -51,6 +52,8 @@ def add(call: Call, *, trace: Trace) -> dict[str, Any]:
     config = netconf.load_network_config(call)
     mac = netconf.choose_mac(config, call) or call.attachment.container_mac
     require_expressible(call.cni_version, has_ipam=bool(config.ipam.type))
+    if config.ipam.type:
+        find_plugin(config.ipam.type, call.plugin_path)  # a missing one is a fault to find before anything is changed
     previous = _read_previous(call)
     with (
         namespaces.open_namespace(call.netns) as namespace,

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cni_harvester.cni.request import Call, decode_object
@@ -24,9 +23,9 @@ _UNTYPED_FAILURE = 113
 def find_plugin(name: str, directories: list[str]) -> str:
     """Return the path of a plugin: the first regular file of that name; FeatureMissing when there is none."""
     for directory in directories:
-        path = Path(directory, name)
-        if path.is_file():
-            return str(path)
+        path = os.path.join(directory, name)  # noqa: PTH118 - Path.is_file raises for a name that is too long
+        if os.path.isfile(path):  # noqa: PTH113
+            return path
     hint = f"install it there, or correct ipam.type; CNI_PATH is {':'.join(directories)!r}"
     raise FeatureMissing(f'cannot find IPAM plugin "{name}": it is in no directory of CNI_PATH', hint)
 
@@ -79,7 +78,7 @@ def _read_error(plugin: str, command: str, stdout: bytes, status: int) -> Harves
         code, msg, details = document["code"], document["msg"], document.get("details") or ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         code, msg, details = 0, "", ""
-    if isinstance(code, int) and code > 0 and isinstance(msg, str) and isinstance(details, str):
+    if type(code) is int and code > 0 and isinstance(msg, str) and isinstance(details, str):
         return DelegateFailed(msg, details, code=code)
     said = stdout.decode(errors="replace").strip()[:256]
     cause = f"it was ended by signal {-status}" if status < 0 else f"exit status {status} without an error document"

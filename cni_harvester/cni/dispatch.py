@@ -14,7 +14,7 @@ from typing import Any
 from cni_harvester import __version__
 from cni_harvester.cni import versions
 from cni_harvester.cni.request import Call, Request, Response, parse_call
-from cni_harvester.errors import Bug, HarvesterError
+from cni_harvester.errors import Bug, DecodeFailed, HarvesterError
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ def dispatch(request: Request, verbs: Mapping[str, Verb]) -> Response:
         result = verbs[call.command](call)
     except HarvesterError as e:
         return fail(e, version)
+    except RecursionError:
+        hint = "no network configuration needs a thousand levels"
+        return fail(DecodeFailed("error decoding network configuration: it is nested too deep", hint), version)
     except Exception as e:  # the last line of defence: stdout must hold JSON, whatever happens
         bug = Bug(f"bug in cni-harvester: {type(e).__name__}: {e}", "please report it with the log of the runtime")
         response = fail(bug, version)

@@ -27,7 +27,7 @@ def _check_mtu(value: int) -> int:
 
 
 def _check_plugin_name(value: str) -> str:
-    if "/" in value or "\0" in value or value in {".", ".."}:
+    if not value.isprintable() or "/" in value or value in {".", ".."}:
         raise ValueError("must be the name of a program in CNI_PATH, not a path")
     return value
 

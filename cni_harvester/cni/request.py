@@ -5,6 +5,7 @@ runtimes and test suites know it.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +89,7 @@ class Call:
         """Return a top-level value of the configuration by its key, matched without case as Go does; None if absent."""
         found = None
         for name, value in self.config.items():
-            if name.lower() == key.lower():
+            if name.lower() == key.lower() and value is not None:
                 found = value
         return found
 
@@ -132,12 +133,19 @@ def parse_call(request: Request) -> Call:
 def decode_object(data: bytes, what: str) -> dict[str, Any]:
     """Decode one JSON object; DecodeFailed for anything else, be it nested too deep or followed by more."""
     try:
-        value = json.loads(data.decode(), parse_constant=_refuse_constant)
+        value = json.loads(data.decode(), parse_constant=_refuse_constant, parse_float=_parse_finite)
     except (ValueError, RecursionError) as e:
         raise DecodeFailed(f"error decoding {what}: {e}", "it must be one JSON object in UTF-8") from e
     if not isinstance(value, dict):
         raise DecodeFailed(f"error decoding {what}: it is not a JSON object", "it must be one JSON object in UTF-8")
     return value
+
+
+def _parse_finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is out of range")
+    return number
 
 
 def _refuse_constant(text: str) -> None:

@@ -6,7 +6,7 @@ CNI specification, section 5 "Result Types". Conversions drop what a version can
 import ipaddress
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field, PlainValidator
 
 from cni_harvester.cni import versions
 from cni_harvester.cni.document import Document
@@ -18,23 +18,32 @@ IpInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def _read_address(value: object) -> object:
-    return ipaddress.ip_address(value) if isinstance(value, str) else value
+def _read_address(value: object) -> IpAddress:
+    return value if isinstance(value, IpAddress) else ipaddress.ip_address(_require_text(value))
 
 
-def _read_interface(value: object) -> object:
-    if isinstance(value, str) and "/" not in value:
+def _read_interface(value: object) -> IpInterface:
+    if isinstance(value, IpInterface):
+        return value
+    text = _require_text(value)
+    if "/" not in text:
         raise ValueError("needs a prefix length, such as 192.0.2.5/24")
-    return ipaddress.ip_interface(value) if isinstance(value, str) else value
+    return ipaddress.ip_interface(text)
 
 
-def _read_network(value: object) -> object:
-    return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else value
+def _read_network(value: object) -> IpNetwork:
+    return value if isinstance(value, IpNetwork) else ipaddress.ip_network(_require_text(value), strict=False)
 
 
-Address = Annotated[IpAddress, BeforeValidator(_read_address)]
-InterfaceAddress = Annotated[IpInterface, BeforeValidator(_read_interface)]
-Network = Annotated[IpNetwork, BeforeValidator(_read_network)]
+def _require_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")  # noqa: TRY004 - pydantic reports a ValueError
+    return value
+
+
+Address = Annotated[IpAddress, PlainValidator(_read_address)]
+InterfaceAddress = Annotated[IpInterface, PlainValidator(_read_interface)]
+Network = Annotated[IpNetwork, PlainValidator(_read_network)]
 
 
 class Interface(Document):
@@ -145,7 +154,8 @@ def require_expressible(version: str, *, has_ipam: bool) -> None:
 
 
 def _format_interface(interface: Interface, modern: bool) -> dict[str, Any]:
-    document = {key: value for key, value in interface.model_dump().items() if value}
+    extra = interface.model_extra or {}
+    document = {key: value for key, value in interface.model_dump().items() if value or key in extra}
     return document if modern else {key: document[key] for key in ("name", "mac", "sandbox") if key in document}
 
 

@@ -300,20 +300,25 @@ def _parse(message: Any) -> Link:  # noqa: ANN401
     peer_index = get("IFLA_LINK") if kind == "veth" else None
     return Link(
         index=message["index"],
-        name=get("IFLA_IFNAME"),
+        name=_text(get("IFLA_IFNAME")),
         kind=kind or "",
         mtu=get("IFLA_MTU"),
         mac=get("IFLA_ADDRESS") or "",
         up=bool(message["flags"] & _IFF_UP),
         promiscuous=bool(message["flags"] & _IFF_PROMISC),
         operstate=get("IFLA_OPERSTATE") or "UNKNOWN",
-        alias=get("IFLA_IFALIAS") or "",
+        alias=_text(get("IFLA_IFALIAS")),
         group=get("IFLA_GROUP") or 0,
         controller=get("IFLA_MASTER"),
         peer=(peer_index, get("IFLA_LINK_NETNSID")) if peer_index else None,
         bridge=_parse_bridge(data) if kind == "bridge" and data else None,
         port=_parse_port(port) if port else None,
     )
+
+
+def _text(value: str | bytes | None) -> str:
+    """Make text of a name or an alias, which somebody may have given octets that are not UTF-8 (pyroute2: bytes)."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
 
 
 def _parse_bridge(data: Any) -> BridgeOptions:  # noqa: ANN401

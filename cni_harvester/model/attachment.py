@@ -16,8 +16,8 @@ _ALIAS_PREFIX = "cni-harvester:"
 ALIAS_MAX_BYTES = 255
 """IFALIASZ less the terminating zero (linux/if.h)."""
 
-BRIDGE_GROUP = 0x636E6942
-"""Link group of the bridges made by `createBridge`, so that the last DEL may remove them again ("cniB")."""
+BRIDGE_GROUP = 0x0CB21D6E
+"""Link group of the bridges made by `createBridge`, by which the last DEL knows them; below those of networks."""
 
 
 @dataclasses.dataclass(frozen=True)

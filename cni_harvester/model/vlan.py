@@ -34,7 +34,7 @@ def format_vids(vids: Iterable[int]) -> str:
 
 
 def parse_vids(text: str) -> frozenset[int]:
-    """Read what `format_vids` writes; raise ValueError for anything else."""
+    """Read VIDs and ranges with commas between them; raise ValueError for anything else."""
     vids: set[int] = set()
     for part in text.split(",") if text != "none" else ():
         lo, dash, hi = part.partition("-")
@@ -111,8 +111,9 @@ def diff(current: PortVlans, wanted: PortVlans) -> VlanChange:
     A VID whose flags differ is in `add`: the kernel replaces the flags of a VID it already has. The PVID is set by
     its own entry, and a PVID that goes is removed first, for a port keeps its PVID until told otherwise.
     """
-    new_pvid = wanted.pvid if wanted.pvid != current.pvid else None
     touched = (wanted.tagged - current.tagged) | (wanted.untagged - current.untagged)
-    touched |= wanted.vids & {new_pvid, None if wanted.pvid == current.pvid else current.pvid}
-    add = PortVlans(wanted.tagged & touched, wanted.untagged & touched, new_pvid)
+    if wanted.pvid != current.pvid:
+        touched |= wanted.vids & {wanted.pvid, current.pvid}
+    pvid = wanted.pvid if wanted.pvid in touched else None
+    add = PortVlans(wanted.tagged & touched, wanted.untagged & touched, pvid)
     return VlanChange(remove=current.vids - wanted.vids, add=add)
