@@ -14,8 +14,6 @@ import os
 import shutil
 import signal
 import sys
-import textwrap
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,11 +24,9 @@ from lab import namespaces, node
 from lab.dhcp import DhcpServer, Lease, request_lease, serve_dhcp
 from lab.namespaces import Container, make_container
 from lab.plugin import Bundle, Reply
+from lab.report import DemoFailedError, Report
 from lab.shell import run, run_ip
 from lab.topology import ClusterNetwork, add_bridge, make_cluster_network
-
-_WIDTH = 100
-_BOLD, _RED, _GREEN = "1", "31", "32"
 
 _PROGRAMS = {
     "ip": "iproute2", "bridge": "iproute2", "nft": "nftables", "dnsmasq": "dnsmasq-base",
@@ -49,61 +45,12 @@ _SERVERS = {100: "192.0.2.1/24", 200: "198.51.100.1/24", 0: "203.0.113.1/24"}
 """Addresses of the DHCP servers by VLAN; 0 is untagged."""
 
 
-class DemoFailedError(Exception):
-    """Something is not as it must be."""
-
-
 class CannotStartError(Exception):
     """The machine lacks something that the demo needs: what, and what to do."""
 
 
 class StoppedError(Exception):
     """A signal asked for the end."""
-
-
-class Report:
-    """What the viewer reads, and the count of what was verified."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self._steps = 0
-        self.checks = 0
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return time.monotonic() - self._start
-
-    def _paint(self, colour: str, text: str) -> str:
-        return f"\033[{colour}m{text}\033[0m" if self._colourful else text
-
-    def say(self, text: str) -> None:
-        """Print a line at once, for the next one may take a while."""
-        print(text, flush=True)
-
-    def start_step(self, title: str) -> None:
-        """Print the heading of a step, with the time at which it starts."""
-        self._steps += 1
-        heading = f"[{self.elapsed:5.1f} s]  {self._steps}. {title}"
-        self.say(f"\n{self._paint(_BOLD, heading)}")
-
-    def verify(self, claim: str, found: object, expected: object = True) -> None:
-        """Print a claim that holds; end the demo at one that does not.
-
-        Raises:
-            DemoFailedError: what was found is not what was expected.
-        """
-        if found != expected:
-            self.say(f"  {self._paint(_RED, '✗')} {claim}")
-            raise DemoFailedError(f"{' '.join(claim.split())}: expected {expected}, found {found}")
-        self.checks += 1
-        self.say(f"  {self._paint(_GREEN, '✓')} {claim}")
-
-    def quote(self, text: str) -> None:
-        """Print what the plugin said below a claim, in lines that fit."""
-        for line in textwrap.wrap(text, _WIDTH - 6, break_long_words=False, break_on_hyphens=False):
-            self.say(f"      {line}")
 
 
 @dataclass
