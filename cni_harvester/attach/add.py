@@ -1,7 +1,8 @@
 """ADD: join a container to a network, all or nothing.
 
 Host side first, under the bridge's lock: the pair, its identity, its VLANs, the uplink. Then the spoof guard, then
-the container's side. Both ends are down until the VLAN table was read back, so no frame passes before it is isolated.
+the container's side. The container end is down until the VLAN table was read back, so no frame passes before it is
+isolated.
 """
 
 import errno as errnos
@@ -88,11 +89,8 @@ def _join_bridge(work: Addition) -> tuple[Link, Link]:
         bridges.prepare_bridge(work.host, bridge, work.config, work.undo)
         if mtu < bridge.mtu:
             links.pin_mtu(work.host, bridge)
-        vids = uplink.list_uplink_vids(work.config)
         # Undone last, when the host end is gone and no longer counts as a user of its VLANs.
-        work.undo.push(
-            f'take VLANs off the uplink of "{bridge.name}"', partial(_release_uplink, work.host, bridge, vids)
-        )
+        work.undo.push(f'take VLANs off the uplink of "{bridge.name}"', partial(_release_uplink, work.host, bridge))
         host_end = _create_pair(work, bridge, mtu)
         _set_port_vlans(work, bridge, host_end)
         _add_uplink_vlans(work, bridge)
@@ -131,7 +129,7 @@ def _explain_taken_name(work: Addition) -> NameTaken:
         hint = f'its host end is "{attachment.host_end}", left as it is; DEL comes before another ADD'
     else:
         message = f'cannot create "{attachment.ifname}" in the container: an interface of that name exists already'
-        hint = f"choose another CNI_IFNAME, or remove it: ip -n {work.call.netns} link del {attachment.ifname}"
+        hint = f"choose another CNI_IFNAME; or: nsenter --net={work.call.netns} ip link del {attachment.ifname}"
     return NameTaken(message, hint)
 
 
@@ -168,10 +166,10 @@ def _add_uplink_vlans(work: Addition, bridge: Link) -> None:
         uplink.add_uplink_vlans(work.host, link, vids)
 
 
-def _release_uplink(host: Handle, bridge: Link, vids: frozenset[int]) -> None:
+def _release_uplink(host: Handle, bridge: Link) -> None:
     with lock.lock_bridge(bridge.name) as exists:
         if exists:
-            uplink.release_uplink_vlans(host, bridge, vids)
+            uplink.release_uplink_vlans(host, bridge)
 
 
 def _guard(work: Addition, host_end: Link) -> None:

@@ -55,7 +55,8 @@ def _set_up(host: Handle, bridge: Link, undo: UndoStack) -> None:
     if bridge.up:
         return
     if not _is_created(bridge):  # one that we made goes away as a whole
-        undo.push(f'set "{bridge.name}" down', partial(links.set_admin_state, host, bridge, up=False))
+        down = partial(links.set_admin_state, host, bridge, up=False)
+        undo.push(f'set "{bridge.name}" down', partial(_switch_back, host, bridge, down))
     links.set_admin_state(host, bridge, up=True)
 
 
@@ -126,7 +127,7 @@ def _is_created(link: Link) -> bool:
 
 
 def _is_used(host: Handle, bridge: Link) -> bool:
-    if links.list_links(host, controller=bridge.index):
+    if links.list_port_indexes(host, bridge):
         return True
     return any(not a.interface.is_link_local for a in addresses.list_addresses(host, bridge))
 
@@ -161,6 +162,9 @@ def _ensure_exists(host: Handle, config: "NetworkConfig", undo: UndoStack) -> No
 def _switch_back(host: Handle, bridge: Link, switch: Callable[[], None]) -> None:
     """Take a switch of the bridge back, unless another machine has joined it meanwhile."""
     with lock.lock_bridge(bridge.name) as exists:
-        ports = links.list_links(host, controller=bridge.index) if exists else []
-        if exists and not any(attachment.parse_alias(port.alias) for port in ports):
+        if exists and not any(_is_attachment_on(bridge, link) for link in links.list_links(host)):
             switch()
+
+
+def _is_attachment_on(bridge: Link, link: Link) -> bool:
+    return link.controller == bridge.index and attachment.parse_alias(link.alias) is not None

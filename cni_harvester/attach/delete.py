@@ -11,7 +11,7 @@ from cni_harvester.attach import uplink
 from cni_harvester.cni.delegate import delegate
 from cni_harvester.cni.request import Call
 from cni_harvester.errors import HarvesterError
-from cni_harvester.kernel import bridge_vlans, links, lock, nftables
+from cni_harvester.kernel import links, lock, nftables
 from cni_harvester.kernel.handle import Handle, Trace
 from cni_harvester.kernel.links import Link
 from cni_harvester.model.attachment import Attachment
@@ -64,22 +64,17 @@ def remove_attachment(host: Handle, attachment: Attachment, bridge_name: str | N
         log.warning('"%s" has the name of our host end but is not ours; left alone', link.name)
         link = None
     bridge = find_bridge(host, link, bridge_name)
-    vids = None
     if link:
-        if bridge and bridge.bridge and bridge.bridge.vlan_filtering:
-            vids = bridge_vlans.find_port_vlans(host, link).vids
         links.delete_link(host, link)
     guard = nftables.SpoofGuard(attachment.container_id, attachment.ifname, attachment.alias)
     nftables.remove_guard(guard, trace=host.trace)
     if bridge:
-        leave_bridge(host, bridge, vids)
+        leave_bridge(host, bridge)
 
 
 def is_ours(link: Link, attachment: Attachment) -> bool:
-    """Whether a link of that name is our host end: by its ifalias, or by its group if ADD was killed before that."""
-    return link.kind == "veth" and (
-        link.alias == attachment.alias or (not link.alias and link.group == attachment.group)
-    )
+    """Whether a link of that name is our host end: by its ifalias, or by its group if it has none yet or another."""
+    return link.kind == "veth" and (link.alias == attachment.alias or link.group == attachment.group)
 
 
 def find_bridge(host: Handle, link: Link | None, name: str | None) -> Link | None:
@@ -89,10 +84,10 @@ def find_bridge(host: Handle, link: Link | None, name: str | None) -> Link | Non
     return found if found and found.kind == "bridge" else None
 
 
-def leave_bridge(host: Handle, bridge: Link, vids: frozenset[int] | None) -> None:
+def leave_bridge(host: Handle, bridge: Link) -> None:
     """Put the bridge in order after host ends left: VLANs of the uplink, and a bridge that we made."""
     if uplink.find_uplink(host, bridge):
         with lock.lock_bridge(bridge.name) as exists:
             if exists:
-                uplink.release_uplink_vlans(host, bridge, vids)
+                uplink.release_uplink_vlans(host, bridge)
     bridges.remove_created_bridge(host, bridge.name)

@@ -76,13 +76,13 @@ def _parse_entries(entries: list[object], network: str) -> Iterable[Attachment]:
 def _is_stale(link: Link, network: str, valid: set[Attachment]) -> bool:
     """Whether a link is a host end of this network that no valid attachment has.
 
-    One without an ifalias is of an ADD that was killed right after it made the pair; its group tells the network.
+    One without our ifalias is of an ADD that was killed right after it made the pair; its group tells the network.
     """
     if link.kind != "veth" or link.group != network_group(network):
         return False
     owner = parse_alias(link.alias)
     if owner is None:
-        return not link.alias and link.name not in {attachment.host_end for attachment in valid}
+        return link.name not in {attachment.host_end for attachment in valid}
     return owner.network == network and owner not in valid
 
 
@@ -106,6 +106,6 @@ def _put_bridge_in_order(host: Handle, call: Call, failures: list[str]) -> None:
     if bridge is None:
         return
     try:
-        delete.leave_bridge(host, bridge, None)
+        delete.leave_bridge(host, bridge)
     except HarvesterError as e:
         failures.append(e.msg)

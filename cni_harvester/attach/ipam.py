@@ -1,5 +1,6 @@
 """Addresses for the container end: asked of an IPAM plugin, configured in the container's namespace."""
 
+import contextlib
 from functools import partial
 
 from cni_harvester.attach.undo import UndoStack
@@ -7,7 +8,7 @@ from cni_harvester.cni.delegate import delegate
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import Call
 from cni_harvester.cni.result import Result, parse_result
-from cni_harvester.errors import DelegateFailed, TryAgainLater, VerificationFailed
+from cni_harvester.errors import DelegateFailed, HarvesterError, TryAgainLater, VerificationFailed
 from cni_harvester.kernel import addresses, links, namespaces, routes, sysctl
 from cni_harvester.kernel.handle import Handle
 from cni_harvester.kernel.links import Link
@@ -22,15 +23,22 @@ def request_addresses(call: Call, config: NetworkConfig, undo: UndoStack) -> Res
     """Run the IPAM plugin's ADD; return its answer.
 
     Its DEL is run when a later step fails, and when the ADD itself does, for it may have reserved something by then
-    (CNI specification, section 4, "Plugin Delegation").
+    (CNI specification, section 4, "Plugin Delegation"). In the latter case only the ADD's error is reported: a DEL that
+    fails then has the same cause as a rule, and the runtime's own DEL comes next.
 
     Raises:
         DelegateFailed: the plugin failed, or gave no address.
     """
     plugin = config.ipam.type
+    try:
+        document = delegate(call, plugin, "ADD")
+    except HarvesterError:
+        with contextlib.suppress(HarvesterError):
+            delegate(call, plugin, "DEL")
+        raise
     undo.push(f'run IPAM plugin "{plugin}" DEL', partial(delegate, call, plugin, "DEL"))
     answer = parse_result(
-        delegate(call, plugin, "ADD") or {},
+        document or {},
         config_version=call.cni_version,
         what=f'result of IPAM plugin "{plugin}"',
     )

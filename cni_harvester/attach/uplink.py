@@ -58,19 +58,20 @@ def add_uplink_vlans(host: Handle, uplink: Link, vids: frozenset[int]) -> None:
         raise UplinkRefused(f'cannot put VLAN {format_vids(refused)} on uplink "{uplink.name}"', hint) from e
 
 
-def release_uplink_vlans(host: Handle, bridge: Link, vids: frozenset[int] | None = None) -> None:
+def release_uplink_vlans(host: Handle, bridge: Link) -> None:
     """Take those VIDs off the uplink that we put there and that nothing on the bridge uses any more.
+
+    All of ours are looked at, not those of one machine alone: what a crash left behind goes with the next DEL.
 
     Args:
         host: the node's namespace.
         bridge: the cluster network's bridge, its lock held.
-        vids: look at these only, at all of ours when None.
     """
     uplink = find_uplink(host, bridge)
     ours = parse_uplink_alias(uplink.alias) if uplink else None
-    if not uplink or not ours or (vids is not None and not ours & vids):
+    if not uplink or not ours:
         return
-    unused = (ours if vids is None else ours & vids) - _list_used_vids(host, bridge, uplink)
+    unused = ours - _list_used_vids(host, bridge, uplink)
     if not unused:
         return
     present = bridge_vlans.get_port_vlans(host, uplink).tagged & unused
@@ -80,6 +81,6 @@ def release_uplink_vlans(host: Handle, bridge: Link, vids: frozenset[int] | None
 
 def _list_used_vids(host: Handle, bridge: Link, uplink: Link) -> frozenset[int]:
     """Return the VIDs of the bridge itself and of all its ports but the uplink."""
-    users = {bridge.index} | {port.index for port in links.list_links(host, controller=bridge.index)}
+    users = {bridge.index} | links.list_port_indexes(host, bridge)
     tables = bridge_vlans.list_port_vlans(host)
     return frozenset().union(*(tables[i].vids for i in users - {uplink.index} if i in tables))

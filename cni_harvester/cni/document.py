@@ -71,6 +71,9 @@ def _describe_fault(fault: Mapping[str, Any], at: str) -> str:
     if fault["type"] == "missing":
         return f"{path}: missing"
     reason = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+    reason = f"{reason[0].lower()}{reason[1:]}" if not reason[1:2].isupper() else reason
+    if not path:
+        return reason  # a fault of several keys together names them itself
     shown = repr(fault["input"])
     shown = shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"
-    return f"{path or '(document)'}: {reason[0].lower()}{reason[1:]}, got {shown}"
+    return f"{path}: {reason}, got {shown}"

@@ -1,10 +1,9 @@
 """VLAN tables of bridge ports: read one port's, change it in at most two messages. bridge(8), linux/if_bridge.h."""
 
-import errno as errnos
+import struct
 from collections.abc import Iterator
 from typing import Any
 
-from cni_harvester.errors import KernelRefused
 from cni_harvester.kernel.handle import Handle, refused
 from cni_harvester.kernel.links import Link
 from cni_harvester.kernel.messages import br_vlan_msg, ifinfmsg
@@ -12,6 +11,9 @@ from cni_harvester.model.vlan import PortVlans, VlanChange, format_vids, iter_ra
 
 _AF_BRIDGE = 7
 _RTM_DELLINK, _RTM_SETLINK, _RTM_GETVLAN = 17, 19, 114
+_BRIDGE_VLANDB_ENTRY, _ENTRY_INFO, _ENTRY_RANGE = 1, 1, 2
+_PORT_INDEX_OFFSET, _ENTRIES_OFFSET = 20, 24  # struct br_vlan_msg, after the header's 16 octets
+_NLA_TYPE_MASK = 0x3FFF
 _PVID, _UNTAGGED, _RANGE_BEGIN, _RANGE_END = 0x2, 0x4, 0x8, 0x10  # BRIDGE_VLAN_INFO_*
 
 
@@ -24,35 +26,47 @@ def get_port_vlans(handle: Handle, port: Link) -> PortVlans:
     return list_port_vlans(handle, port).get(port.index, PortVlans())
 
 
-def find_port_vlans(handle: Handle, port: Link) -> PortVlans:
-    """Read the table of one port; empty when the port is gone."""
-    try:
-        return get_port_vlans(handle, port)
-    except KernelRefused as e:
-        if e.errno != errnos.ENODEV:
-            raise
-        return PortVlans()
-
-
 def list_port_vlans(handle: Handle, port: Link | None = None) -> dict[int, PortVlans]:
     """Read the tables of all bridges and ports of the namespace by their index, or of one."""
     message = br_vlan_msg()
     message["family"], message["ifindex"], message["attrs"] = _AF_BRIDGE, port.index if port else 0, []
     try:
-        answers = handle.dump(message, _RTM_GETVLAN)
+        answers = handle.dump_raw(message, _RTM_GETVLAN)
     except OSError as e:
         raise refused("read the VLANs of", port.name if port else "all ports", e) from e
     tables: dict[int, tuple[set[int], set[int], list[int]]] = {}
     for answer in answers:
-        tagged, untagged, pvid = tables.setdefault(answer["ifindex"], (set(), set(), []))
-        for entry in answer.get_attrs("BRIDGE_VLANDB_ENTRY"):
-            info = entry.get_attr("BRIDGE_VLANDB_ENTRY_INFO")
-            first, flags = info["vid"], info["flags"]
-            last = entry.get_attr("BRIDGE_VLANDB_ENTRY_RANGE") or first
+        (index,) = struct.unpack_from("=i", answer, _PORT_INDEX_OFFSET)
+        tagged, untagged, pvid = tables.setdefault(index, (set(), set(), []))
+        for first, last, flags in _parse_entries(answer):
             (untagged if flags & _UNTAGGED else tagged).update(range(first, last + 1))
             if flags & _PVID:
                 pvid.append(first)
     return {i: PortVlans(frozenset(t), frozenset(u), p[0] if p else None) for i, (t, u, p) in tables.items()}
+
+
+def _parse_entries(answer: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (first VID, last VID, flags) of one RTM_NEWVLAN message.
+
+    Read by hand, for a trunk that is not made of ranges has thousands of entries, and a node hundreds of ports.
+    """
+    for entry in _iter_attributes(answer, _ENTRIES_OFFSET, len(answer), _BRIDGE_VLANDB_ENTRY):
+        flags = first = last = 0
+        for kind, start, _ in _iter_attributes(answer, *entry[1:]):
+            if kind == _ENTRY_INFO:
+                flags, first = struct.unpack_from("=HH", answer, start)
+            elif kind == _ENTRY_RANGE:
+                (last,) = struct.unpack_from("=H", answer, start)
+        yield first, last or first, flags
+
+
+def _iter_attributes(data: bytes, start: int, end: int, only: int | None = None) -> Iterator[tuple[int, int, int]]:
+    """Yield (type, first octet, end) of the netlink attributes between two offsets."""
+    while start + 4 <= end:
+        length, kind = struct.unpack_from("=HH", data, start)
+        if only is None or kind & _NLA_TYPE_MASK == only:
+            yield kind & _NLA_TYPE_MASK, start + 4, start + length
+        start += max(length + 3 & ~3, 4)
 
 
 def change_port_vlans(handle: Handle, port: Link, change: VlanChange) -> None:

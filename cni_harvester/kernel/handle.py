@@ -79,10 +79,14 @@ class Handle:
 
     def get(self, message: Any, kind: int) -> Any:  # noqa: ANN401 - pyroute2 has no types
         """Ask for one object and return its message; OSError with the kernel's errno when it refuses."""
-        return next(self._exchange(message, kind, NLM_F_REQUEST))
+        return _decode(message, next(self._exchange(message, kind, NLM_F_REQUEST)))
 
     def dump(self, message: Any, kind: int) -> list[Any]:  # noqa: ANN401
         """Ask for all objects that the message selects; TryAgainLater when the table keeps changing meanwhile."""
+        return [_decode(message, body) for body in self.dump_raw(message, kind)]
+
+    def dump_raw(self, message: Any, kind: int) -> list[bytes]:  # noqa: ANN401
+        """Do as `dump` does, but return the messages as octets, where there may be thousands of them."""
         deadline = time.monotonic() + _DUMP_TIMEOUT_S
         while time.monotonic() < deadline:
             try:
@@ -115,7 +119,7 @@ class Handle:
         self.trace(command)
         data = b"".join(self._encode(message, kind, NLM_F_REQUEST | NLM_F_ACK) for message in messages)
         self._socket.send(data)
-        for _ in self._read_answer(None, dump=False, acknowledged=True):
+        for _ in self._read_answer(dump=False, acknowledged=True):
             pass
 
     def _encode(self, message: Any, kind: int, flags: int) -> bytes:  # noqa: ANN401
@@ -126,13 +130,13 @@ class Handle:
         message.encode()
         return bytes(message.data)
 
-    def _exchange(self, message: Any, kind: int, flags: int) -> Iterator[Any]:  # noqa: ANN401
+    def _exchange(self, message: Any, kind: int, flags: int) -> Iterator[bytes]:  # noqa: ANN401
         """Send one request; yield the messages of its answer up to the acknowledgement, the end, or the object."""
         self._socket.send(self._encode(message, kind, flags))
         dump, acknowledged = flags & NLM_F_DUMP == NLM_F_DUMP, bool(flags & NLM_F_ACK)
-        return self._read_answer(type(message), dump=dump, acknowledged=acknowledged)
+        return self._read_answer(dump=dump, acknowledged=acknowledged)
 
-    def _read_answer(self, message_class: Any, *, dump: bool, acknowledged: bool) -> Iterator[Any]:  # noqa: ANN401
+    def _read_answer(self, *, dump: bool, acknowledged: bool) -> Iterator[bytes]:
         """Yield the messages of the answer to the last request."""
         interrupted = False
         while True:
@@ -143,9 +147,7 @@ class Handle:
                     if interrupted:
                         raise InterruptedError(errnos.EINTR, "the dump was interrupted")
                     return
-                answer = message_class(body)
-                answer.decode()
-                yield answer
+                yield body
                 if not dump and not acknowledged:
                     return
 
@@ -218,6 +220,13 @@ def refused(verb: str, name: str, error: OSError, details: str = "") -> KernelRe
     reason = error.strerror or os.strerror(code)
     hint = details or _HINTS.get(code, "the kernel's log may say more (dmesg)")
     return KernelRefused(f'cannot {verb} "{name}": {reason}', hint, errno=code)
+
+
+def _decode(request: Any, body: bytes) -> Any:  # noqa: ANN401
+    """Decode an answer, which is of the same class as its request."""
+    answer = type(request)(body)
+    answer.decode()
+    return answer
 
 
 def _open_socket() -> socket.socket:

@@ -2,6 +2,7 @@
 
 import errno as errnos
 import logging
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ _RTNLGRP_LINK = 1
 _AF_INET6 = 10
 _ADDR_GEN_MODE_NONE = 1  # IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
 _RTEXT_FILTER_SKIP_STATS = 8
+_INDEX, _INDEX_OFFSET = struct.Struct("=i"), 20  # struct ifinfomsg, after the header's 16 octets
 
 Attributes = list[tuple[str, Any]]
 
@@ -83,15 +85,22 @@ def _find(handle: Handle, label: str, attributes: Attributes, index: int) -> Lin
         raise refused("look up", label, e) from e
 
 
-def list_links(handle: Handle, *, controller: int | None = None) -> list[Link]:
-    """Return all interfaces of the namespace, or the ports of one bridge (the kernel selects them)."""
-    attributes: Attributes = [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]
-    if controller is not None:
-        attributes.append(("IFLA_MASTER", controller))
+def list_links(handle: Handle) -> list[Link]:
+    """Return all interfaces of the namespace."""
+    message = _message(0, [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)])
     try:
-        return [_parse(message) for message in handle.dump(_message(0, attributes), _RTM_GETLINK)]
+        return [_parse(answer) for answer in handle.dump(message, _RTM_GETLINK)]
     except OSError as e:
         raise refused("list", "interfaces", e) from e
+
+
+def list_port_indexes(handle: Handle, bridge: Link) -> set[int]:
+    """Return the indexes of a bridge's ports; the kernel selects them, and nothing else of them is read."""
+    message = _message(0, [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS), ("IFLA_MASTER", bridge.index)])
+    try:
+        return {_INDEX.unpack_from(body, _INDEX_OFFSET)[0] for body in handle.dump_raw(message, _RTM_GETLINK)}
+    except OSError as e:
+        raise refused("list the ports of", bridge.name, e) from e
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ _DAMAGE = {
     "host end's state": ("ip link set HOST down", "expected up, found down"),
     "host end's bridge": ("ip link set HOST nomaster", "expected cn1-br, found none"),
     "host end's alias": ("ip link set HOST alias somebody", "expected cni-harvester:net/c-1/eth0, found somebody"),
-    "host end's MTU": ("ip link set HOST mtu 1400", "expected 9000, found 1400"),
+    # It drags the bridge down with it, so the end that is left at 9000 is the odd one.
+    "host end's MTU": ("ip link set HOST mtu 1400", 'MTU of "eth0" in the container: expected 1400, found 9000'),
     "host end": ("ip link del HOST", "expected to exist, found none"),
     "hairpin": ("bridge link set dev HOST hairpin off", "expected True, found False"),
     "bridge's state": ("ip link set cn1-br down", "expected up, found down"),
@@ -40,7 +41,7 @@ _DAMAGE = {
     "address": ("ip -n pod-1 address del 192.0.2.5/24 dev eth0", "expected 192.0.2.5/24, found"),
     "route": ("ip -n pod-1 route del 198.51.100.0/24", "expected 198.51.100.0/24 via 192.0.2.1, found none"),
 }
-_REPAIR = ("link set cn1-br up", "link set cn1-br type bridge vlan_filtering 1")
+_REPAIR = ("link set cn1-br mtu 9000 up", "link set cn1-br type bridge vlan_filtering 1")
 
 
 def _check(plugin: Plugin, result: dict[str, Any], container: Container) -> Reply:
@@ -51,7 +52,7 @@ def _check(plugin: Plugin, result: dict[str, Any], container: Container) -> Repl
 def test_check_of_damaged_attachment_names_both_values(
     command: str, words: str, cluster: ClusterNetwork, container: Container, plugin: Plugin
 ) -> None:
-    """CHECK passes before the damage, and afterwards says what it expected and what it found; DEL works all the same."""
+    """CHECK passes before the damage, and then says what it expected and what it found; DEL works all the same."""
     result = plugin.add(_NET, container)
     assert _check(plugin, result, container) == Reply(0, "", "")
     run(command.replace("HOST", result["interfaces"][1]["name"]))

@@ -219,7 +219,7 @@ def test_keys_that_exclude_each_other_are_refused(keys: dict[str, Any], cause: s
     """Combinations that cannot work are one fault of the whole document."""
     error = refuse(**keys)
     assert type(error) is InvalidNetworkConfig
-    assert error.msg.startswith(f"invalid network configuration: (document): {cause}")
+    assert error.msg.startswith(f"invalid network configuration: {cause}")
 
 
 def test_keys_that_exclude_each_other_twice_are_reported_together() -> None:
