@@ -40,11 +40,14 @@ def serve_runtime() -> int:
     signal.signal(signal.SIGTERM, _roll_back_and_exit)
     try:
         stdin = b"" if os.environ["CNI_COMMAND"] == "VERSION" else sys.stdin.buffer.read()
-    except (OSError, AttributeError) as e:  # AttributeError: standard input is closed, so Python has none
+    except (OSError, AttributeError) as e:
+        reason = e if isinstance(e, OSError) else "it is closed"  # Python has no sys.stdin then
         from cni_harvester.cni.dispatch import fail
         from cni_harvester.errors import ReadFailed
 
-        response: Response = fail(ReadFailed(f"error reading from stdin: {e}", "pass the network configuration on it"))
+        response: Response = fail(
+            ReadFailed(f"error reading from stdin: {reason}", "pass the network configuration on it")
+        )
     else:
         response = handle(Request(dict(os.environ), stdin))
     sys.stderr.write(response.stderr)

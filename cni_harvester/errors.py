@@ -12,6 +12,7 @@
     │  └─ InvalidNamespace                     8   no
     ├─ TryAgainLater                          11   yes   nobody: the runtime retries
     ├─ NotReady                               50   -     node administrator (STATUS only)
+    ├─ LimitedConnectivity                    51   -     node administrator (STATUS only)
     ├─ NodeError                                         node administrator
     │  ├─ BridgeMissing                      100   no
     │  ├─ UplinkRefused                      101   no
@@ -114,6 +115,13 @@ class NotReady(HarvesterError):
     """STATUS: an ADD would fail now (CNI code 50)."""
 
     code = 50
+    who_acts = "the node administrator"
+
+
+class LimitedConnectivity(HarvesterError):
+    """STATUS: an ADD would fail now, and existing attachments may suffer too (CNI code 51); an IPAM plugin says so."""
+
+    code = 51
     who_acts = "the node administrator"
 
 

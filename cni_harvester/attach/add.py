@@ -140,14 +140,9 @@ def _delete_by_name(host: Handle, name: str) -> None:
 
 def _set_port_vlans(work: Addition, bridge: Link, host_end: Link) -> None:
     """Give the host end its VLAN table, and read it back."""
-    if bridge.bridge is None or bridge.bridge.vlan_filtering is None:
+    wanted = bridges.find_wanted_vlans(bridge, work.config)
+    if wanted is None:
         return  # a kernel without VLAN filtering; require_vlans let only an untagged attachment come here
-    wanted = vlan.plan_port_vlans(
-        vlan=work.config.vlan,
-        trunk=work.config.trunk,
-        default_pvid=bridge.bridge.default_pvid or 0,
-        preserve_default=work.config.preserve_default_vlan,
-    )
     change = vlan.diff(bridge_vlans.get_port_vlans(work.host, host_end), wanted)
     bridge_vlans.change_port_vlans(work.host, host_end, change)
     found = bridge_vlans.get_port_vlans(work.host, host_end)

@@ -20,7 +20,8 @@ from cni_harvester.errors import (
 from cni_harvester.kernel import addresses, links, lock, sysctl
 from cni_harvester.kernel.handle import Handle
 from cni_harvester.kernel.links import Link
-from cni_harvester.model import attachment, mac
+from cni_harvester.model import attachment, mac, vlan
+from cni_harvester.model.vlan import PortVlans
 
 if TYPE_CHECKING:  # a DEL does not load pydantic
     from cni_harvester.cni.netconf import NetworkConfig
@@ -89,6 +90,18 @@ def require_vlans(bridge: Link, config: "NetworkConfig") -> None:
             f'cannot attach to "{bridge.name}": vlan_default_pvid is 0: an untagged machine would have no connectivity',
             f"set vlan, or ip link set {bridge.name} type bridge vlan_default_pvid 1",
         )
+
+
+def find_wanted_vlans(bridge: Link, config: "NetworkConfig") -> PortVlans | None:
+    """Return the VLAN table that an attachment's port must have; None on a kernel that has no such tables."""
+    if bridge.bridge is None or bridge.bridge.vlan_filtering is None:
+        return None
+    return vlan.plan_port_vlans(
+        vlan=config.vlan,
+        trunk=config.trunk,
+        default_pvid=bridge.bridge.default_pvid or 0,
+        preserve_default=config.preserve_default_vlan,
+    )
 
 
 def prepare_bridge(host: Handle, bridge: Link, config: "NetworkConfig", undo: UndoStack) -> None:

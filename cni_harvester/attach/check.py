@@ -114,15 +114,9 @@ def _check_port(seen: Inspection, bridge: Link, link: Link) -> None:
         seen.expect(f'isolation of "{link.name}"', config.port_isolation, link.port.isolated)
     if config.promisc_mode:
         seen.expect(f'promiscuous mode of "{bridge.name}"', True, bridge.promiscuous)
-    if bridge.bridge and bridge.bridge.vlan_filtering is not None:
-        if config.needs_filtering:
-            seen.expect(f'VLAN filtering of "{bridge.name}"', "on", "on" if bridge.bridge.vlan_filtering else "off")
-        wanted = vlan.plan_port_vlans(
-            vlan=config.vlan,
-            trunk=config.trunk,
-            default_pvid=bridge.bridge.default_pvid or 0,
-            preserve_default=config.preserve_default_vlan,
-        )
+    if bridge.bridge and config.needs_filtering:
+        seen.expect(f'VLAN filtering of "{bridge.name}"', "on", "on" if bridge.bridge.vlan_filtering else "off")
+    if wanted := bridges.find_wanted_vlans(bridge, config):
         seen.expect(f'VLANs of "{link.name}"', str(wanted), str(bridge_vlans.get_port_vlans(seen.host, link)))
         _check_uplink(seen, bridge)
     if config.macspoofchk:

@@ -32,7 +32,7 @@ def request_addresses(call: Call, config: NetworkConfig, undo: UndoStack) -> Res
     plugin = config.ipam.type
     try:
         document = delegate(call, plugin, "ADD")
-    except HarvesterError:
+    except BaseException:  # a termination signal too
         with contextlib.suppress(HarvesterError):
             delegate(call, plugin, "DEL")
         raise

@@ -7,7 +7,7 @@ from cni_harvester.cni import netconf
 from cni_harvester.cni.delegate import delegate, find_plugin
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import Call
-from cni_harvester.errors import FeatureMissing, HarvesterError, NodeError, NotReady
+from cni_harvester.errors import FeatureMissing, HarvesterError, LimitedConnectivity, NodeError, NotReady
 from cni_harvester.kernel import links, nftables
 from cni_harvester.kernel.handle import Handle, Trace
 
@@ -18,24 +18,26 @@ def status(call: Call, *, trace: Trace) -> None:
     """Check what an ADD of this network would need of the node.
 
     Raises:
-        NotReady: with everything that is missing (code 50).
+        NotReady: with everything that is missing (code 50; 51 when an IPAM plugin says that).
         InvalidNetworkConfig, UnsupportedField: no ADD of this configuration can succeed.
     """
     config = netconf.load_network_config(call)
     causes: list[str] = []
+    kind: type[NotReady | LimitedConnectivity] = NotReady
     for look in (_look_at_bridge, _look_at_programs, _look_at_ipam):
         try:
             look(call, config, trace)
         except NotReady as e:
             causes.append(e.msg)
+        except LimitedConnectivity as e:
+            causes.append(e.msg)
+            kind = LimitedConnectivity
         except HarvesterError as e:
             if not isinstance(e, NodeError):
                 raise
             causes.append(f"{e.msg} ({e.details})" if e.details else e.msg)
     if causes:
-        raise NotReady(
-            f'network "{call.name}" is not ready: {"; ".join(causes)}', "ADD would fail until that is mended"
-        )
+        raise kind(f'network "{call.name}" is not ready: {"; ".join(causes)}', "ADD would fail until that is mended")
 
 
 def _look_at_bridge(_: Call, config: NetworkConfig, trace: Trace) -> None:
@@ -64,7 +66,8 @@ def _look_at_ipam(call: Call, config: NetworkConfig, _: Trace) -> None:
     try:
         delegate(call, config.ipam.type, "STATUS")
     except HarvesterError as e:
-        raise NotReady(f'IPAM plugin "{config.ipam.type}" is not ready: {e.msg}', e.details) from e
+        kind = LimitedConnectivity if e.code == LimitedConnectivity.code else NotReady
+        raise kind(f'IPAM plugin "{config.ipam.type}" is not ready: {e.msg}', e.details) from e
 
 
 def _connect(path: str) -> None:

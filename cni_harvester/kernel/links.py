@@ -20,6 +20,7 @@ _RTNLGRP_LINK = 1
 _AF_INET6 = 10
 _ADDR_GEN_MODE_NONE = 1  # IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
 _RTEXT_FILTER_SKIP_STATS = 8
+_IPV6_MIN_MTU = 1280  # RFC 8200, section 5
 _INDEX, _INDEX_OFFSET = struct.Struct("=i"), 20  # struct ifinfomsg, after the header's 16 octets
 
 Attributes = list[tuple[str, Any]]
@@ -178,11 +179,16 @@ def name_host_end(handle: Handle, link: Link, alias: str) -> None:
     """
     attributes: Attributes = [("IFLA_IFALIAS", alias)]
     words = f'alias "{alias}" up'
-    if Path("/proc/net/if_inet6").exists():  # a kernel without IPv6 refuses its attributes (EAFNOSUPPORT)
+    if _has_ipv6(link):
         inet6 = ("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})
         attributes.append(("IFLA_AF_SPEC", {"attrs": [inet6]}))
         words += " addrgenmode none"
     _set(handle, link, attributes, words, up=True)
+
+
+def _has_ipv6(link: Link) -> bool:
+    """Whether a link takes attributes of IPv6; a kernel without it, or a link below its MTU, says EAFNOSUPPORT."""
+    return link.mtu >= _IPV6_MIN_MTU and Path("/proc/net/if_inet6").exists()
 
 
 def set_admin_state(handle: Handle, link: Link, *, up: bool) -> None:

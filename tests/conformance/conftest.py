@@ -30,9 +30,9 @@ def plugin(request: pytest.FixtureRequest) -> Plugin:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nodes(own_machine: None, ipv6: None) -> Iterator[list[Snapshot]]:
-    """The node that the next test may have, as it is; looked at in full at the end of the session."""
+    """The node that the next test may have, as it is; looked at in full at the end of the module."""
     found: list[Snapshot] = []
     yield found
     for snapshot in found:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lab import node
-from lab.namespaces import Container
+from lab.namespaces import Container, make_container
 from lab.plugin import ROOT, Plugin
 from lab.shell import run_ip
 from lab.topology import ClusterNetwork
@@ -58,6 +58,13 @@ EVERY_EXAMPLE = [
     *(pytest.param(name, "process", id=name) for name in PROMISES),
     pytest.param("nad-vlan.yaml", "bundle", id="nad-vlan.yaml-bundle"),
 ]
+
+
+@pytest.fixture
+def container(cluster: ClusterNetwork) -> Iterator[Container]:
+    """A container on the node that has the cluster network."""
+    with make_container("pod-1") as made:
+        yield made
 
 
 def read_config(name: str) -> dict[str, Any]:

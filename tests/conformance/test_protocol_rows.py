@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,15 +274,12 @@ def test_without_a_command_it_says_what_it_is(
 
 
 class _Unreadable(Bundle):
-    """The bundle with something on standard input that cannot be read."""
+    """The bundle with something on standard input that cannot be read, for it is open for writing only."""
 
     def execute(self, environment: Mapping[str, str], stdin: bytes) -> Reply:
         """Run one request; its input is lost."""
-        directory = os.open("/", os.O_RDONLY)
-        try:
-            done = subprocess.run([self.path], stdin=directory, capture_output=True, env=dict(environment), check=False)
-        finally:
-            os.close(directory)
+        with Path("/dev/null").open("wb") as sink:
+            done = subprocess.run([self.path], stdin=sink, capture_output=True, env=dict(environment), check=False)
         return Reply(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
