@@ -91,7 +91,7 @@ class Handle:
         while time.monotonic() < deadline:
             try:
                 return list(self._exchange(message, kind, NLM_F_REQUEST | NLM_F_DUMP))
-            except InterruptedError:
+            except InterruptedError:  # the table changed under the dump, which may have missed entries
                 continue
         raise TryAgainLater("cannot list kernel objects: the table kept changing", "the runtime may retry at once")
 
