@@ -47,17 +47,6 @@ class ClusterNetwork:
         """The switch's end of the cable."""
         return f"{self.name}-far"
 
-    def add_switch_vlan(self, vid: int, address: str) -> str:
-        """Give the switch a tagged interface in a VLAN; return its name."""
-        name = f"{self.trunk}.{vid}"
-        run_ip(
-            f"link add link {self.trunk} name {name} type vlan id {vid}",
-            f"address add {address} dev {name}",
-            f"link set {name} up",
-            namespace=self.switch.name,
-        )
-        return name
-
 
 def _wait_until_up(name: str) -> None:
     """Wait until a bond has found its NIC's carrier, which it looks for every 100 ms."""

@@ -168,7 +168,7 @@ def _release_uplink(host: Handle, bridge: Link) -> None:
 
 
 def _guard(work: Addition, host_end: Link) -> None:
-    guard = nftables.SpoofGuard(work.attachment.container_id, work.attachment.ifname, work.attachment.alias)
+    guard = nftables.SpoofGuard(work.attachment)
     trace = work.host.trace
     work.undo.push(f'remove rules "{guard.comment}"', partial(nftables.remove_guard, guard, trace=trace))
     nftables.add_guard(guard, host_end.name, work.mac, trace=trace)

@@ -120,7 +120,7 @@ def _check_port(seen: Inspection, bridge: Link, link: Link) -> None:
         seen.expect(f'VLANs of "{link.name}"', str(wanted), str(bridge_vlans.get_port_vlans(seen.host, link)))
         _check_uplink(seen, bridge)
     if config.macspoofchk:
-        guard = nftables.SpoofGuard(seen.attachment.container_id, seen.attachment.ifname, seen.attachment.alias)
+        guard = nftables.SpoofGuard(seen.attachment)
         present = nftables.has_chain(guard.chain) and nftables.has_chain(f"{guard.chain}-mac")
         seen.expect(f'rules "{guard.comment}"', "present", "present" if present else "missing")
 

@@ -66,7 +66,7 @@ def remove_attachment(host: Handle, attachment: Attachment, bridge_name: str | N
     bridge = find_bridge(host, link, bridge_name)
     if link:
         links.delete_link(host, link)
-    guard = nftables.SpoofGuard(attachment.container_id, attachment.ifname, attachment.alias)
+    guard = nftables.SpoofGuard(attachment)
     nftables.remove_guard(guard, trace=host.trace)
     if bridge:
         leave_bridge(host, bridge)

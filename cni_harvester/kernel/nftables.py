@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from cni_harvester.errors import FeatureMissing, KernelRefused
 from cni_harvester.kernel.handle import Trace, refused
+from cni_harvester.model.attachment import Attachment
 
 _TABLE = "bridge nat"
 _TABLE_COMMENT = "cni-harvester"
@@ -34,14 +35,12 @@ _NFT_PATHS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft
 class SpoofGuard:
     """The guard of one attachment: which chains and comments it has."""
 
-    container_id: str
-    ifname: str
-    alias: str
+    attachment: Attachment
 
     @property
     def _id(self) -> str:
         """`<container id>-<interface>`; a hash where that is too long for a comment, or not a plain word for nft."""
-        plain = f"{self.container_id}-{self.ifname}"
+        plain = f"{self.attachment.container_id}-{self.attachment.ifname}"
         if len(plain.encode()) <= _COMMENT_MAX - len("macspoofchk-") and re.fullmatch(r"[\w.\-]+", plain, re.ASCII):
             return plain
         return hashlib.sha256(plain.encode()).hexdigest()[:32]
@@ -59,7 +58,8 @@ class SpoofGuard:
     @property
     def label(self) -> str:
         """Comment of both chains: the alias, cut to what a comment holds."""
-        return self.alias if len(self.alias) <= _COMMENT_MAX and self.alias.isascii() else self._id
+        alias = self.attachment.alias
+        return alias if len(alias) <= _COMMENT_MAX and alias.isascii() else self._id
 
 
 def find_nft() -> str | None:
