@@ -3,6 +3,7 @@
 import errno as errnos
 import logging
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -256,18 +257,33 @@ def delete_link(handle: Handle, link: Link) -> None:
         log.debug("%s was gone already", link.name)
 
 
-def wait_until_up(handle: Handle, link: Link, timeout_s: float) -> str:
-    """Wait for an interface's operstate UP; return the state it has then, or at the end of the time."""
+def wait_until_up(
+    handle: Handle,
+    link: Link,
+    timeout_s: float,
+    *,
+    namespace: Namespace | None = None,
+    ready: Collection[str] = ("UP",),
+) -> str:
+    """Wait for an interface's operstate UP; return the state it has then, or at the end of the time.
+
+    Args:
+        handle: a handle in the interface's namespace.
+        link: the interface.
+        timeout_s: how long to wait.
+        namespace: the interface's namespace, where it is not our own.
+        ready: the states to wait for.
+    """
     state = link.operstate
 
-    def is_up() -> bool:
+    def is_settled() -> bool:
         nonlocal state
         now = find_link_by_index(handle, link.index)
         state = now.operstate if now else "GONE"
-        return state in {"UP", "GONE"}
+        return state in ready or state == "GONE"
 
-    with Events(_RTNLGRP_LINK) as events:
-        events.wait_until(is_up, timeout_s)
+    with Events(_RTNLGRP_LINK, namespace) as events:
+        events.wait_until(is_settled, timeout_s)
     return state
 
 

@@ -66,6 +66,24 @@ def is_own(path: str) -> bool:
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
+def create_unnamed() -> int:
+    """Make a network namespace without a path; return the descriptor that holds it alive.
+
+    The kernel removes it, and every interface in it, with the last descriptor and socket in it.
+
+    Raises:
+        OSError: no right to make one.
+    """
+    return _call_in_thread(_unshare_and_open)
+
+
+def _unshare_and_open() -> int:
+    if _libc.unshare(_CLONE_NEWNET):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
 def run_in(namespace: Namespace, function: Callable[[], _T]) -> _T:
     """Call a function inside a namespace and return what it returns.
 
@@ -75,19 +93,28 @@ def run_in(namespace: Namespace, function: Callable[[], _T]) -> _T:
     Raises:
         OSError: the namespace could not be entered.
     """
+
+    def enter_and_call() -> _T:
+        if _libc.setns(namespace.fd, _CLONE_NEWNET):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), namespace.path)
+        return function()
+
+    return _call_in_thread(enter_and_call)
+
+
+def _call_in_thread(function: Callable[[], _T]) -> _T:
+    """Call a function in a thread of its own, and return or raise what it does."""
     results: list[_T] = []
     failures: list[BaseException] = []
 
-    def enter_and_call() -> None:
+    def call() -> None:
         try:
-            if _libc.setns(namespace.fd, _CLONE_NEWNET):
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code), namespace.path)  # noqa: TRY301
             results.append(function())
         except BaseException as e:  # handed to the caller's thread
             failures.append(e)
 
-    thread = threading.Thread(target=enter_and_call, name="in-namespace")
+    thread = threading.Thread(target=call, name="in-namespace")
     thread.start()
     thread.join()
     if failures:

@@ -1,0 +1,89 @@
+"""What a probe sees and hears, kept as it comes; `verdict` says what it means."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from cni_harvester.dhcp.offer import Offer, judge
+from cni_harvester.kernel.frames import Frame
+from cni_harvester.wire.dhcp import Reply
+from cni_harvester.wire.ndp import Advertisement
+
+_KEPT = 64
+"""How many different offers are kept; the rest, of a server that floods, is only counted."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """An answer to us that was seen on the uplink, and in which VLAN there; None is untagged."""
+
+    vlan: int | None
+    server: IPv4Address | None
+    server_mac: str
+
+
+@dataclass
+class Sightings:
+    """All that one probe came across.
+
+    Attributes:
+        mac: the probe's own; answers to it are ours.
+        xids: the transactions that were asked with.
+        questions: how many questions were sent.
+        asked_at_s: monotonic time of the first.
+        offers: answers to us, judged, the different ones once each, in the order of their arrival.
+        answers: how many messages each server sent to us, by (server identifier, MAC).
+        strangers: MACs of the other clients that servers answered.
+        unreadable: faults of messages that do not even say whom they are for, by sender.
+        senders: MACs of everyone who was heard on the network.
+        elsewhere: answers to us that the uplink saw.
+        advertisements: what IPv6 routers advertise.
+    """
+
+    mac: str
+    xids: set[int] = field(default_factory=set)
+    questions: int = 0
+    asked_at_s: float = 0.0
+    offers: list[Offer] = field(default_factory=list)
+    answers: Counter[tuple[IPv4Address | None, str]] = field(default_factory=Counter)
+    strangers: set[str] = field(default_factory=set)
+    unreadable: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    senders: set[str] = field(default_factory=set)
+    elsewhere: set[Elsewhere] = field(default_factory=set)
+    advertisements: list[Advertisement] = field(default_factory=list)
+
+    def note_sender(self, frame: Frame) -> None:
+        """Keep who sent a frame, whatever it is."""
+        self.senders.add(frame.data[6:12].hex(":"))
+
+    def note_reply(self, reply: Reply) -> None:
+        """Keep a DHCP message that the machine heard."""
+        if reply.xid in self.xids and reply.client_mac == self.mac:
+            self._note_answer(judge(reply, asked_at_s=self.asked_at_s))
+        elif reply.client_mac == self.mac:
+            self.unreadable[reply.source_mac] = (f"its transaction {reply.xid:#010x} is none of ours",)
+        elif reply.xid in self.xids:
+            self.unreadable[reply.source_mac] = (f"it answers our transaction for another client, {reply.client_mac}",)
+        elif reply.faults:
+            self.unreadable[reply.source_mac] = reply.faults
+        else:
+            self.strangers.add(reply.client_mac)
+
+    def _note_answer(self, offer: Offer) -> None:
+        self.answers[offer.server, offer.server_mac] += 1
+        same = ((o.server, o.server_mac, o.address, o.route, o.faults) for o in self.offers)
+        if (offer.server, offer.server_mac, offer.address, offer.route, offer.faults) in same:
+            return
+        if len(self.offers) < _KEPT:
+            self.offers.append(offer)
+
+    def note_at_uplink(self, reply: Reply) -> None:
+        """Keep a DHCP message that came in at the uplink, whatever its VLAN."""
+        if reply.xid in self.xids and reply.client_mac == self.mac:
+            server = judge(reply).server
+            self.elsewhere.add(Elsewhere(reply.vlan, server, reply.source_mac))
+
+    def note_advertisement(self, advertisement: Advertisement) -> None:
+        """Keep what a router advertises; its latest word counts."""
+        others = [a for a in self.advertisements if a.router_mac != advertisement.router_mac]
+        self.advertisements = [*others, advertisement][-_KEPT:]
