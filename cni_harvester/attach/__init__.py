@@ -10,8 +10,7 @@ from typing import Any
 
 from cni_harvester.cni.dispatch import Verb, dispatch
 from cni_harvester.cni.request import Call, Request, Response
-
-_MODULES = {"ADD": "add", "DEL": "delete", "CHECK": "check", "GC": "gc", "STATUS": "status"}
+from cni_harvester.ipam import VERB_MODULES, is_delegated
 
 
 def handle(request: Request, trace: Any = None) -> Response:  # noqa: ANN401 - kernel.handle.Trace, not yet imported
@@ -29,15 +28,19 @@ def handle(request: Request, trace: Any = None) -> Response:  # noqa: ANN401 - k
 
 
 def _bind_verbs(trace: Any) -> Mapping[str, Verb]:  # noqa: ANN401
-    return {command: partial(_run, module, trace) for command, module in _MODULES.items()}
+    return {command: partial(_run, module, trace) for command, module in VERB_MODULES.items()}
 
 
 def _run(module: str, trace: Any, call: Call) -> dict[str, Any] | None:  # noqa: ANN401
-    """Load a verb and run it; a call on our own namespace is refused before any work."""
+    """Load a verb and run it; a call on our own namespace is refused before any work.
+
+    It is the IPAM plugin's verb when another main plugin calls.
+    """
     from cni_harvester.kernel.handle import log_change
 
     _refuse_own_namespace(call)
-    verb = getattr(import_module(f"cni_harvester.attach.{module}"), module)
+    room = "ipam" if is_delegated(call) else "attach"
+    verb = getattr(import_module(f"cni_harvester.{room}.{module}"), module)
     result: dict[str, Any] | None = verb(call, trace=trace or log_change)
     return result
 

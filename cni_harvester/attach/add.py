@@ -14,11 +14,11 @@ from cni_harvester.attach import bridge as bridges
 from cni_harvester.attach import ipam, uplink
 from cni_harvester.attach.undo import UndoStack
 from cni_harvester.cni import netconf
-from cni_harvester.cni.delegate import find_plugin
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import Call
 from cni_harvester.cni.result import Interface, Ip, Result, format_result, parse_result, require_expressible
 from cni_harvester.errors import KernelRefused, NameTaken, TryAgainLater, VerificationFailed
+from cni_harvester.ipam import IPAM_TYPE, require_plugin
 from cni_harvester.kernel import bridge_vlans, links, lock, namespaces, nftables
 from cni_harvester.kernel.handle import Handle, Trace
 from cni_harvester.kernel.links import Link, PortOptions, VethEnd
@@ -54,7 +54,7 @@ def add(call: Call, *, trace: Trace) -> dict[str, Any]:
     mac = netconf.choose_mac(config, call) or call.attachment.container_mac
     require_expressible(call.cni_version, has_ipam=bool(config.ipam.type))
     if config.ipam.type:
-        find_plugin(config.ipam.type, call.plugin_path)  # a missing one is a fault to find before anything is changed
+        require_plugin(call, config.ipam.type)
     previous = _read_previous(call)
     with (
         namespaces.open_namespace(call.netns) as namespace,
@@ -67,7 +67,7 @@ def add(call: Call, *, trace: Trace) -> dict[str, Any]:
         if config.macspoofchk:
             _guard(work, host_end)
         container_end = _get_container_end(work)
-        answer = ipam.request_addresses(work.call, config, undo) if config.ipam.type else Result()
+        answer = _request_addresses(work, host_end, container_end)
         _bring_up(work, host_end, container_end, answer)
         own = _describe(work, bridge, host_end, container_end, answer)
         return format_result(_merge(previous, own), call.cni_version)
@@ -182,6 +182,16 @@ def _get_container_end(work: Addition) -> Link:
     return link
 
 
+def _request_addresses(work: Addition, host_end: Link, container_end: Link) -> Result:
+    """Run the IPAM plugin; our own one leases over the port, which must forward by then."""
+    if not work.config.ipam.type:
+        return Result()
+    if work.config.ipam.type == IPAM_TYPE:
+        links.set_admin_state(work.guest, container_end, up=True)
+        _wait_until_up(work, host_end)
+    return ipam.request_addresses(work.call, work.config, work.undo, trace=work.host.trace)
+
+
 def _bring_up(work: Addition, host_end: Link, container_end: Link, answer: Result) -> None:
     """Set the container end up, give it its addresses and routes, and wait until the port forwards."""
     if work.config.disable_container_interface:
@@ -190,6 +200,10 @@ def _bring_up(work: Addition, host_end: Link, container_end: Link, answer: Resul
         ipam.configure(work.guest, work.namespace, container_end, answer, detect_duplicates=work.config.enabledad)
     else:
         links.set_admin_state(work.guest, container_end, up=True)
+    _wait_until_up(work, host_end)
+
+
+def _wait_until_up(work: Addition, host_end: Link) -> None:
     state = links.wait_until_up(work.host, host_end, _UP_TIMEOUT_S)
     if state != "UP":
         hint = "both ends of the pair must be up; the container may be gone, or the node overloaded"

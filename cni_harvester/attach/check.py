@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from cni_harvester.attach import bridge as bridges
 from cni_harvester.attach import ipam, uplink
 from cni_harvester.cni import netconf
-from cni_harvester.cni.delegate import delegate
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import Call
 from cni_harvester.cni.result import Interface, Result, parse_result
 from cni_harvester.errors import InvalidNetworkConfig, VerificationFailed
+from cni_harvester.ipam import run_plugin
 from cni_harvester.kernel import addresses, bridge_vlans, links, namespaces, nftables, routes
 from cni_harvester.kernel.handle import Handle, Trace
 from cni_harvester.kernel.links import Link
@@ -62,7 +62,7 @@ def check(call: Call, *, trace: Trace) -> None:
             f'attachment "{call.attachment.ifname}" is damaged: {"; ".join(seen.mismatches)}', hint
         )
     if config.ipam.type:
-        delegate(call, config.ipam.type, "CHECK")
+        run_plugin(call, config.ipam.type, "CHECK", trace=trace)
 
 
 def _check_host_end(seen: Inspection) -> Link | None:

@@ -6,9 +6,9 @@ configuration is needed, so whatever state a crash, a reboot or KubeVirt's renam
 
 import logging
 
+from cni_harvester import ipam
 from cni_harvester.attach import bridge as bridges
 from cni_harvester.attach import uplink
-from cni_harvester.cni.delegate import delegate
 from cni_harvester.cni.request import Call
 from cni_harvester.errors import HarvesterError
 from cni_harvester.kernel import links, lock, nftables
@@ -27,22 +27,15 @@ def delete(call: Call, *, trace: Trace) -> None:
     again. The plugin goes first, for a DHCP lease can only be released while the interface is there.
     """
     failure: HarvesterError | None = None
-    if plugin := find_ipam_plugin(call):
+    if plugin := ipam.find_type(call):
         try:
-            delegate(call, plugin, "DEL")
+            ipam.run_plugin(call, plugin, "DEL", trace=trace)
         except HarvesterError as e:
             failure = e
     with Handle(trace=trace) as host:
         remove_attachment(host, call.attachment, find_bridge_name(call))
     if failure:
         raise failure
-
-
-def find_ipam_plugin(call: Call) -> str | None:
-    """Return the IPAM plugin's name as far as the configuration can be read; it need not be valid for a DEL."""
-    ipam = call.find("ipam")
-    kind = next((v for k, v in ipam.items() if k.lower() == "type"), None) if isinstance(ipam, dict) else None
-    return kind if isinstance(kind, str) and kind and "/" not in kind and "\0" not in kind else None
 
 
 def find_bridge_name(call: Call) -> str | None:

@@ -1,18 +1,14 @@
 """GC: remove the attachments of one network that the runtime does not know any more. CNI specification 1.1.0, "GC"."""
 
-from collections.abc import Iterable
-
+from cni_harvester import ipam
 from cni_harvester.attach import delete
-from cni_harvester.cni.delegate import delegate
 from cni_harvester.cni.request import Call
-from cni_harvester.errors import GcIncomplete, HarvesterError, InvalidNetworkConfig
+from cni_harvester.cni.valid_attachments import parse_valid_attachments
+from cni_harvester.errors import GcIncomplete, HarvesterError
 from cni_harvester.kernel import links, nftables
 from cni_harvester.kernel.handle import Handle, Trace
 from cni_harvester.kernel.links import Link
 from cni_harvester.model.attachment import Attachment, network_group, parse_alias
-
-_KEYS = ("cni.dev/valid-attachments", "cni.dev/attachments")
-"""The specification's key, and the one of its first 1.1.0 text; libcni sends both."""
 
 
 def gc(call: Call, *, trace: Trace) -> None:
@@ -37,9 +33,9 @@ def gc(call: Call, *, trace: Trace) -> None:
             except HarvesterError as e:
                 failures.append(e.msg)
         _put_bridge_in_order(host, call, failures)
-    if plugin := delete.find_ipam_plugin(call):
+    if plugin := ipam.find_type(call):
         try:
-            delegate(call, plugin, "GC")
+            ipam.run_plugin(call, plugin, "GC", trace=trace)
         except HarvesterError as e:
             failures.append(f'IPAM plugin "{plugin}": {e.msg}')
     if failures:
@@ -47,30 +43,6 @@ def gc(call: Call, *, trace: Trace) -> None:
             f'cannot collect all garbage of network "{call.name}": {len(failures)} failed',
             "; ".join(failures),
         )
-
-
-def parse_valid_attachments(call: Call) -> set[Attachment]:
-    """Read the list of attachments that must stay.
-
-    Raises:
-        InvalidNetworkConfig: there is no list, or an entry is not `{"containerID": ..., "ifname": ...}`.
-    """
-    entries = next((value for key in _KEYS if (value := call.config.get(key)) is not None), None)
-    if not isinstance(entries, list):
-        reason = "missing" if entries is None else "not a list"
-        hint = "nothing was removed; an empty list says that no attachment is valid"
-        raise InvalidNetworkConfig(f"invalid network configuration: {_KEYS[0]}: {reason}", hint)
-    return set(_parse_entries(entries, call.name))
-
-
-def _parse_entries(entries: list[object], network: str) -> Iterable[Attachment]:
-    for i, entry in enumerate(entries):
-        fields = {k.lower(): v for k, v in entry.items()} if isinstance(entry, dict) else {}
-        container_id, ifname = fields.get("containerid"), fields.get("ifname")
-        if not (isinstance(container_id, str) and container_id and isinstance(ifname, str) and ifname):
-            hint = 'nothing was removed; an entry is {"containerID": "...", "ifname": "..."}'
-            raise InvalidNetworkConfig(f"invalid network configuration: {_KEYS[0]}[{i}]: got {entry!r}", hint)
-        yield Attachment(network, container_id, ifname)
 
 
 def _is_stale(link: Link, network: str, valid: set[Attachment]) -> bool:

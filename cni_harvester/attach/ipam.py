@@ -4,22 +4,23 @@ import contextlib
 from functools import partial
 
 from cni_harvester.attach.undo import UndoStack
-from cni_harvester.cni.delegate import delegate
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import Call
 from cni_harvester.cni.result import Result, parse_result
 from cni_harvester.errors import DelegateFailed, HarvesterError, TryAgainLater, VerificationFailed
+from cni_harvester.ipam import run_plugin
 from cni_harvester.kernel import addresses, links, namespaces, routes, sysctl
-from cni_harvester.kernel.handle import Handle
+from cni_harvester.kernel.handle import Handle, Trace
 from cni_harvester.kernel.links import Link
 from cni_harvester.kernel.namespaces import Namespace
 from cni_harvester.kernel.routes import KernelRoute
 
 _SETTLE_TIMEOUT_S = 5.0
 _NO_ADDRESS = 114
+_SCOPE_LINK = 253  # RT_SCOPE_LINK, linux/rtnetlink.h: the destination is on the link itself
 
 
-def request_addresses(call: Call, config: NetworkConfig, undo: UndoStack) -> Result:
+def request_addresses(call: Call, config: NetworkConfig, undo: UndoStack, *, trace: Trace) -> Result:
     """Run the IPAM plugin's ADD; return its answer.
 
     Its DEL is run when a later step fails, and when the ADD itself does, for it may have reserved something by then
@@ -31,12 +32,12 @@ def request_addresses(call: Call, config: NetworkConfig, undo: UndoStack) -> Res
     """
     plugin = config.ipam.type
     try:
-        document = delegate(call, plugin, "ADD")
+        document = run_plugin(call, plugin, "ADD", trace=trace)
     except BaseException:  # a termination signal too
         with contextlib.suppress(HarvesterError):
-            delegate(call, plugin, "DEL")
+            run_plugin(call, plugin, "DEL", trace=trace)
         raise
-    undo.push(f'run IPAM plugin "{plugin}" DEL', partial(delegate, call, plugin, "DEL"))
+    undo.push(f'run IPAM plugin "{plugin}" DEL', partial(run_plugin, call, plugin, "DEL", trace=trace))
     answer = parse_result(
         document or {},
         config_version=call.cni_version,
@@ -75,7 +76,7 @@ def plan_routes(answer: Result) -> list[KernelRoute]:
     return [
         KernelRoute(
             destination=route.dst,
-            gateway=route.gw or gateways.get(route.dst.version),
+            gateway=route.gw or (None if route.scope == _SCOPE_LINK else gateways.get(route.dst.version)),
             mtu=route.mtu,
             advmss=route.advmss,
             priority=route.priority,

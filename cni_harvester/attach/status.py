@@ -4,10 +4,10 @@ import socket
 
 from cni_harvester.attach import bridge as bridges
 from cni_harvester.cni import netconf
-from cni_harvester.cni.delegate import delegate, find_plugin
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import Call
 from cni_harvester.errors import FeatureMissing, HarvesterError, LimitedConnectivity, NodeError, NotReady
+from cni_harvester.ipam import require_plugin, run_plugin
 from cni_harvester.kernel import links, nftables
 from cni_harvester.kernel.handle import Handle, Trace
 
@@ -56,15 +56,15 @@ def _look_at_programs(_: Call, config: NetworkConfig, __: Trace) -> None:
         raise FeatureMissing("macspoofchk needs the program nft", "install the package nftables")
 
 
-def _look_at_ipam(call: Call, config: NetworkConfig, _: Trace) -> None:
+def _look_at_ipam(call: Call, config: NetworkConfig, trace: Trace) -> None:
     """Look for the IPAM plugin, for the daemon of `dhcp`, which has no STATUS of its own, and ask the plugin."""
     if not config.ipam.type:
         return
-    find_plugin(config.ipam.type, call.plugin_path)
+    require_plugin(call, config.ipam.type)
     if config.ipam.type == "dhcp":
         _connect(config.ipam.daemon_socket_path)
     try:
-        delegate(call, config.ipam.type, "STATUS")
+        run_plugin(call, config.ipam.type, "STATUS", trace=trace)
     except HarvesterError as e:
         kind = LimitedConnectivity if e.code == LimitedConnectivity.code else NotReady
         raise kind(f'IPAM plugin "{config.ipam.type}" is not ready: {e.msg}', e.details) from e

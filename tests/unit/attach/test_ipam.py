@@ -13,6 +13,7 @@ from cni_harvester.cni.netconf import NetworkConfig, load_network_config
 from cni_harvester.cni.request import Call, Request
 from cni_harvester.cni.result import Result, parse_result
 from cni_harvester.errors import DelegateFailed, HarvesterError, InvalidNetworkConfig, NotOurs
+from cni_harvester.kernel.handle import log_change
 from cni_harvester.kernel.routes import KernelRoute
 
 V4_DEFAULT, V6_DEFAULT = ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")
@@ -35,7 +36,7 @@ def request(directory: Path, script: str, error: HarvesterError | None = None) -
     call = Call("ADD", "n", "1.0.0", document, Request(environment, json.dumps(document).encode()))
     config: NetworkConfig = load_network_config(call)
     with UndoStack() as undo:
-        answer = ipam.request_addresses(call, config, undo)
+        answer = ipam.request_addresses(call, config, undo, trace=log_change)
         if error:
             raise error
         return answer
@@ -112,6 +113,14 @@ def test_addresses_are_released_when_a_later_step_fails(tmp_path: Path) -> None:
             make_answer(ips=[{"address": "192.0.2.5/24"}], routes=[{"dst": "0.0.0.0/0"}]),
             [KernelRoute(V4_DEFAULT)],
             id="on the link",
+        ),
+        pytest.param(
+            make_answer(
+                ips=[{"address": "192.0.2.5/24", "gateway": "192.0.2.1"}],
+                routes=[{"dst": "203.0.113.0/24", "scope": 253}],
+            ),
+            [KernelRoute(ipaddress.ip_network("203.0.113.0/24"), scope=253)],
+            id="on the link, whatever the gateway",
         ),
         pytest.param(
             make_answer(

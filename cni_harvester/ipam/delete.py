@@ -1,0 +1,59 @@
+"""DEL: give the lease back while the interface is still there, and forget it. Succeeds when there is none."""
+
+import logging
+
+from cni_harvester.cni.request import Call
+from cni_harvester.errors import DecodeFailed, KernelRefused, UnknownContainer
+from cni_harvester.ipam.lease import Lease, find_lease, remove_lease
+from cni_harvester.kernel.handle import Trace
+from cni_harvester.model.attachment import Attachment
+
+log = logging.getLogger(__name__)
+
+
+def delete(call: Call, *, trace: Trace) -> None:
+    """Release an attachment's lease."""
+    del trace  # a RELEASE changes nothing on this node
+    remove_and_release(call.attachment, call.netns)
+
+
+def remove_and_release(attachment: Attachment, netns: str = "") -> None:
+    """Release a lease as far as that is possible still, and forget it.
+
+    An interface that is gone, or down, can send nothing; its lease then ends on the server by itself, and to fail would
+    only have the runtime try again for ever.
+
+    Args:
+        attachment: whose lease.
+        netns: path of the namespace, where the runtime knows a better one than the lease.
+    """
+    try:
+        lease = find_lease(attachment)
+    except DecodeFailed as e:
+        log.warning("%s", e.msg)
+        lease = None
+    if lease:
+        try:
+            send_release(lease, netns or lease.netns)
+        except (UnknownContainer, KernelRefused) as e:
+            log.warning("cannot release %s: %s", lease.address, e.msg)
+    remove_lease(attachment)
+
+
+def send_release(lease: Lease, netns: str) -> None:
+    """Tell the server that an address is free again.
+
+    Raises:
+        HarvesterError: the namespace or the interface is not there any more, or is down.
+    """
+    from cni_harvester.dhcp.client import release
+    from cni_harvester.kernel import namespaces
+    from cni_harvester.kernel.frames import FrameSocket
+
+    with (
+        namespaces.open_namespace(netns) as namespace,
+        FrameSocket(lease.attachment.ifname, namespace) as port,
+    ):
+        if port.mac != lease.mac:
+            log.warning("%s has MAC %s, its lease is for %s", lease.attachment.ifname, port.mac, lease.mac)
+        release(port, lease.client, lease.grant)
