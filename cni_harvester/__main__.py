@@ -7,25 +7,9 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from cni_harvester import __version__
-
-_USAGE = """\
-usage: cni-harvester [--version | --help]
-
-cni-harvester is a CNI plugin: a runtime such as Multus calls it with CNI_COMMAND in the environment and the network
-configuration on standard input. To try it by hand:
-
-  CNI_COMMAND=VERSION cni-harvester
-  CNI_COMMAND=STATUS CNI_PATH=/opt/cni/bin cni-harvester < network.json
-"""
-
 
 def main() -> NoReturn:
-    """Serve one call and end the process.
-
-    It ends without taking Python down object by object, and without collecting garbage before: 40 ms of an ADD.
-    """
-    gc.disable()
+    """Serve one call and end the process, without taking Python down object by object first: 10 ms."""
     status = serve_runtime() if os.environ.get("CNI_COMMAND") else serve_person(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -33,7 +17,11 @@ def main() -> NoReturn:
 
 
 def serve_runtime() -> int:
-    """Answer the CNI request of this process's environment and standard input."""
+    """Answer the CNI request of this process's environment and standard input.
+
+    Garbage is not collected, for the process ends soon: 30 ms of an ADD.
+    """
+    gc.disable()
     from cni_harvester.attach import handle
     from cni_harvester.cni.request import Request, Response
 
@@ -56,20 +44,16 @@ def serve_runtime() -> int:
 
 
 def serve_person(words: list[str]) -> int:
-    """Answer a command line; without any word, say what this is, as CNI plugins do."""
-    from cni_harvester.cni.dispatch import about
-
+    """Run a command line; without any word, say what this is, as CNI plugins do."""
     if not words:
+        from cni_harvester.cni.dispatch import about
+
         sys.stderr.write(about())
         return 0
-    if words == ["--version"]:
-        sys.stdout.write(f"cni-harvester {__version__}\n")
-        return 0
-    if words in (["--help"], ["-h"]):
-        sys.stdout.write(_USAGE)
-        return 0
-    sys.stderr.write(f"Error: unknown arguments: {' '.join(words)}\n{_USAGE}")
-    return 2
+    from cni_harvester.cli.main import run
+
+    signal.signal(signal.SIGTERM, _roll_back_and_exit)
+    return run(words)
 
 
 def _roll_back_and_exit(number: int, _: FrameType | None) -> NoReturn:

@@ -112,14 +112,16 @@ def test_person_who_asks_is_answered() -> None:
     assert run("--version").stdout == f"cni-harvester {__version__}\n"
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: cni-harvester ")
+    assert done.stdout.startswith("Usage: cni-harvester ")
+    assert "discover" in done.stdout
 
 
 def test_person_with_unknown_words_is_told_the_usage() -> None:
     """A mistake on the command line has exit status 2."""
     done = run("add", "--fast")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Error: unknown arguments: add --fast\nusage: ")
+    assert done.stderr.startswith("Usage: cni-harvester ")
+    assert "Error: No such command 'add'." in done.stderr
 
 
 def test_runtime_is_served_whatever_words_are_on_the_command_line() -> None:

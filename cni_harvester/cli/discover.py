@@ -1,0 +1,177 @@
+"""`cni-harvester discover`: the route of one network, with everything that speaks for and against it."""
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from cni_harvester.cli.main import FAILED
+from cni_harvester.cli.output import format_option, make_console, make_table, print_document
+from cni_harvester.dhcp.offer import Offer
+from cni_harvester.dhcp.wishes import DEFAULT_TIMEOUT_S, Wishes
+from cni_harvester.discovery.facts import Answer
+from cni_harvester.discovery.machine import Place
+from cni_harvester.discovery.report import Discovery
+from cni_harvester.wire.dhcp_options import INFINITE_S
+
+_STYLES = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow"}
+
+
+class Address(click.ParamType[Any]):
+    """An IPv4 address on the command line; with its prefix length when `with_prefix`."""
+
+    def __init__(self, *, with_prefix: bool = False) -> None:
+        self._with_prefix = with_prefix
+        self.name = "address/prefix length" if with_prefix else "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Read it; fail with what it should look like."""
+        try:
+            if not self._with_prefix:
+                return IPv4Address(value)
+            if isinstance(value, str) and not re.search(r"/\d+$", value):
+                raise AddressValueError("it needs a prefix length, such as 192.0.2.5/24")
+            return IPv4Interface(value)
+        except ValueError as e:
+            self.fail(f"{value!r} is no IPv4 {self.name}: {e}", param, ctx)
+
+
+@click.command(short_help="Find out by DHCP which CIDR and gateway a network has.")
+@click.option("--bridge", metavar="BRIDGE", help="Bridge of the network: <cn>-br for a cluster network.")
+@click.option("--vlan", type=click.IntRange(1, 4094), metavar="VID", help="VLAN to probe.")
+@click.option("--untagged", is_flag=True, help="Probe the network without a VLAN.")
+@click.option("--server", type=Address(), help="Only this DHCP server's answers count.")
+@click.option("--trusted", type=Address(), multiple=True, help="A DHCP server that may be there; others are rogue.")
+@click.option("--address", type=Address(with_prefix=True), help="An address that may be used for the checks.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to listen for DHCP servers.",
+)
+@click.option("--first", is_flag=True, help="Be content with the first usable answer.")
+@click.option("--checks/--no-checks", default=True, help="Check what can be reached, too.")
+@format_option
+def discover(
+    *,
+    bridge: str | None,
+    vlan: int | None,
+    untagged: bool,
+    server: IPv4Address | None,
+    trusted: tuple[IPv4Address, ...],
+    address: IPv4Interface | None,
+    timeout: float,
+    first: bool,
+    checks: bool,
+    output: str,
+) -> int:
+    r"""Find out by DHCP which CIDR and gateway a network has, and check that they can be reached from this node.
+
+    A machine is attached to the network for the time of the probe. It takes no lease, and leaves nothing behind. The
+    exit status is 0 only when a valid route was found.
+
+    \b
+    examples:
+      cni-harvester discover --bridge cn1-br --vlan 100
+      cni-harvester discover --bridge cn1-br --untagged -o json
+    """
+    if not bridge:
+        raise click.UsageError("name the network: --bridge with --vlan or --untagged")
+    if bool(vlan) == untagged:
+        raise click.UsageError("say which network of the bridge: either --vlan or --untagged")
+    wishes = Wishes(timeout, first, server, frozenset(trusted), address, checks)
+    found = _discover(Place(bridge, vlan or 0), wishes)
+    if output == "table":
+        show(make_console(), found)
+    else:
+        print_document(found.to_json(), output)
+    return 0 if found.is_valid else FAILED
+
+
+def _discover(place: Place, wishes: Wishes) -> Discovery:
+    from cni_harvester.discovery.discover import discover as run
+
+    with make_console(stderr=True).status(f"listening for {wishes.timeout_s:g} s on {place}"):
+        return run(place, wishes)
+
+
+def show(console: Console, found: Discovery) -> None:
+    """Print a discovery for people."""
+    console.print(f"[bold]{escape(str(found.place))}[/] on node {escape(found.node)}, {found.duration_s:.1f} s")
+    table = make_table("cidr", "gateway", "connectivity")
+    style = {"true": "green", "ping failed": "yellow"}.get(found.connectivity, "red")
+    table.add_row(str(found.cidr or "none"), str(found.gateway or "none"), f"[{style}]{found.connectivity}[/]")
+    console.print(table)
+    if found.offers:
+        console.print()
+        console.print(_make_offer_table(found))
+    console.print()
+    console.print(_make_fact_table(found))
+    if found.advertisements:
+        console.print()
+        console.print(_make_router_table(found))
+    _show_conclusions(console, found)
+
+
+def _make_offer_table(found: Discovery) -> Any:  # noqa: ANN401
+    table = make_table("", "server", "mac", "relay", "address", "cidr", "gateway", "lease", "after", "remarks")
+    taken = found.verdict.offer if found.verdict else None
+    for offer in found.offers:
+        mark = "[green]taken[/]" if offer == taken else "[red]faulty[/]" if offer.faults else ""
+        table.add_row(
+            mark,
+            str(offer.server or "none"),
+            offer.server_mac,
+            str(offer.relay or "none"),
+            str(offer.address),
+            str(offer.network or "none"),
+            str(offer.gateway or "none"),
+            format_lease(offer),
+            f"{offer.answered_s * 1000:.0f} ms",
+            escape("; ".join((*offer.faults, *offer.remarks)) or "none"),
+        )
+    return table
+
+
+def format_lease(offer: Offer) -> str:
+    """Write the lease time as people do."""
+    if offer.lease_s is None:
+        return "none"
+    return "for ever" if offer.lease_s == INFINITE_S else f"{offer.lease_s} s"
+
+
+def _make_fact_table(found: Discovery) -> Any:  # noqa: ANN401
+    table = make_table("check", "result", "time", "reason")
+    for fact in found.facts:
+        answer = f"[{_STYLES[fact.answer]}]{fact.answer.value}[/]"
+        table.add_row(fact.name, answer, f"{fact.duration_ms:.0f} ms" if fact.duration_ms else "", escape(fact.reason))
+    return table
+
+
+def _make_router_table(found: Discovery) -> Any:  # noqa: ANN401
+    table = make_table("ipv6 router", "mac", "prefixes", "mtu", "addresses by", "remarks")
+    for a in found.advertisements:
+        source = "DHCPv6" if a.managed else "the prefixes (SLAAC)"
+        prefixes = ", ".join(str(prefix.network) for prefix in a.prefixes) or "none"
+        table.add_row(
+            str(a.router), a.router_mac, prefixes, str(a.mtu or "none"), source, "; ".join(a.faults) or "none"
+        )
+    return table
+
+
+def _show_conclusions(console: Console, found: Discovery) -> None:
+    verdict = found.verdict
+    if verdict is None:
+        return
+    if verdict.warnings or verdict.advice:
+        console.print()
+    for warning in verdict.warnings:
+        console.print(f"[yellow]Warning:[/] {escape(warning)}")
+    if verdict.advice:
+        console.print(f"[red]Reason:[/] {escape(verdict.text)} ({verdict.reason.value})")
+        console.print(f"[bold]Next:[/] {escape(verdict.advice)}")

@@ -1,0 +1,74 @@
+"""One probe of a network: ask for DHCP servers and IPv6 routers, and keep all that is heard. Takes no lease."""
+
+import contextlib
+import random
+import time
+from dataclasses import dataclass
+
+from cni_harvester.dhcp.exchange import converse, read_reply
+from cni_harvester.dhcp.sightings import Sightings
+from cni_harvester.dhcp.wishes import Wishes
+from cni_harvester.discovery.machine import Machine
+from cni_harvester.kernel.frames import DHCP_REPLIES, Frame, FrameSocket
+from cni_harvester.wire import dhcp, ndp
+from cni_harvester.wire.dhcp import Question
+
+
+@dataclass
+class Probe:
+    """A probe under way.
+
+    Args:
+        machine: the machine that asks.
+        uplink: the node's uplink of that network, on which stray answers may be seen; empty when there is none.
+        wishes: what is to be found out.
+    """
+
+    machine: Machine
+    uplink: str
+    wishes: Wishes
+
+    def run(self) -> Sightings:
+        """Ask and listen until the time is over, or until the first usable answer if that is enough."""
+        seen = Sightings(self.machine.mac)
+        with contextlib.ExitStack() as stack:
+            port = stack.enter_context(FrameSocket(self.machine.interface, self.machine.namespace))
+            sockets = [port]
+            if self.uplink:
+                sockets.append(stack.enter_context(FrameSocket(self.uplink, accept=DHCP_REPLIES)))
+
+            def ask(elapsed_s: float) -> None:
+                _send_questions(port, seen, elapsed_s)
+
+            def heard(sock: FrameSocket, frame: Frame) -> bool:
+                if sock is not port:
+                    if reply := read_reply(frame):
+                        seen.note_at_uplink(reply)
+                    return False
+                return self._hear(seen, frame)
+
+            converse(sockets, ask, heard, until_s=time.monotonic() + self.wishes.timeout_s)
+        return seen
+
+    def _hear(self, seen: Sightings, frame: Frame) -> bool:
+        """Keep a frame that the machine heard; return whether it was all that we wait for."""
+        seen.note_sender(frame)
+        if reply := read_reply(frame):
+            seen.note_reply(reply)
+            return self.wishes.first and any(self.wishes.accepts(offer) for offer in seen.offers)
+        if advertisement := ndp.decode_advertisement(frame.data, checksummed=frame.checksummed):
+            seen.note_advertisement(advertisement)
+        return False
+
+
+def _send_questions(port: FrameSocket, seen: Sightings, elapsed_s: float) -> None:
+    """Send a DISCOVER, each with a transaction of its own, and a router solicitation."""
+    xid = random.getrandbits(32)
+    seen.xids.add(xid)
+    seen.questions += 1
+    # By broadcast, for some relays and switches lose answers to an address that nobody has yet.
+    question = Question(dhcp.DISCOVER, seen.mac, xid, elapsed_s=int(elapsed_s), broadcast=True)
+    port.send(dhcp.encode_question(question))
+    if seen.questions == 1:
+        seen.asked_at_s = time.monotonic()
+    port.send(ndp.encode_solicitation(seen.mac))
