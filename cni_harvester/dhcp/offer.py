@@ -38,7 +38,8 @@ class Offer:
         routes: further routes, as the same rule has it, the default one left out.
         faults: why it cannot be used.
         remarks: what a person should know.
-        answered_s: seconds from the first question to this answer.
+        asked_at_s: monotonic time of the first question.
+        answered_s: seconds from then to this answer.
     """
 
     kind: int | None
@@ -62,6 +63,7 @@ class Offer:
     message: str = ""
     faults: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    asked_at_s: float = 0.0
     answered_s: float = 0.0
 
     @property
@@ -127,6 +129,7 @@ def _read(reply: Reply, asked_at_s: float) -> Offer:
         search=find(dhcp_options.SEARCH) or (),
         ntp=find(dhcp_options.NTP) or (),
         message=find(dhcp_options.MESSAGE) or "",
+        asked_at_s=asked_at_s,
         answered_s=max(0.0, reply.at_s - asked_at_s),
     )
 

@@ -1,18 +1,20 @@
 """A lease, and where it is kept: one file for each attachment, in /run, which ends at reboot as interfaces do."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from cni_harvester.dhcp.identity import Client, Grant
-from cni_harvester.errors import DecodeFailed
+from cni_harvester.errors import DecodeFailed, HarvesterError
 from cni_harvester.model.attachment import Attachment
 
 DIRECTORY = Path("/run/cni-harvester/leases")
@@ -34,7 +36,7 @@ class Lease:
         mac: of the interface.
         client_id: option 61, empty for the client's default.
         address: with the subnet's prefix length.
-        gateway: default router; None when there is none.
+        routes: (destination, gateway) of each, the default one first; no gateway for a destination on the link.
         server, server_mac: who granted it: server identifier, and the MAC it is reached at (its own, or a relay's).
         obtained_s: `now_s()` when it was asked for.
         lease_s, t1_s, t2_s: seconds from then to expiry, renewal, rebinding.
@@ -46,7 +48,7 @@ class Lease:
     mac: str
     client_id: bytes
     address: IPv4Interface
-    gateway: IPv4Address | None
+    routes: tuple[tuple[IPv4Network, IPv4Address | None], ...]
     server: IPv4Address
     server_mac: str
     obtained_s: float
@@ -54,6 +56,11 @@ class Lease:
     t1_s: int
     t2_s: int
     only_server: IPv4Address | None = None
+
+    @property
+    def gateway(self) -> IPv4Address | None:
+        """The default router; None when there is none."""
+        return next((gateway for destination, gateway in self.routes if not destination.prefixlen), None)
 
     @property
     def client(self) -> Client:
@@ -70,13 +77,22 @@ class Lease:
         """When it ends, on the clock of `now_s`; never for an infinite one."""
         return float("inf") if self.lease_s == _INFINITE_S else self.obtained_s + self.lease_s
 
+    @property
+    def is_void(self) -> bool:
+        """Whether its address was taken from the interface, and only the wish for another one is left."""
+        return self.lease_s == 0
+
+    def make_void(self) -> "Lease":
+        """Return what is left of it once its address is lost."""
+        return dataclasses.replace(self, lease_s=0, t1_s=0, t2_s=0)
+
     def to_json(self) -> dict[str, Any]:
         """The document that is written to the file."""
         values = dataclasses.asdict(self) | {
             "attachment": dataclasses.asdict(self.attachment),
             "client_id": self.client_id.hex(),
             "address": str(self.address),
-            "gateway": str(self.gateway or ""),
+            "routes": [{"destination": str(dst), "gateway": str(gw or "")} for dst, gw in self.routes],
             "server": str(self.server),
             "only_server": str(self.only_server or ""),
         }
@@ -91,7 +107,10 @@ def _parse(document: Any) -> Lease:  # noqa: ANN401 - any JSON value
         mac=str(document["mac"]),
         client_id=bytes.fromhex(document["client_id"]),
         address=IPv4Interface(document["address"]),
-        gateway=IPv4Address(document["gateway"]) if document["gateway"] else None,
+        routes=tuple(
+            (IPv4Network(route["destination"]), IPv4Address(route["gateway"]) if route["gateway"] else None)
+            for route in document["routes"]
+        ),
         server=IPv4Address(document["server"]),
         server_mac=str(document["server_mac"]),
         obtained_s=float(document["obtained_s"]),
@@ -107,42 +126,68 @@ def find_path(attachment: Attachment) -> Path:
     return DIRECTORY / f"{attachment.host_end}.json"
 
 
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    """Hold the directory's lock, so that a lease that is removed is not written again by who renews it."""
+    DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def write_lease(lease: Lease) -> None:
     """Keep a lease: a reader sees the old file or the new one, whole."""
-    DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=DIRECTORY, prefix=".", delete=False) as file:
-        try:
+    with _lock():
+        _write(lease)
+
+
+def replace_lease(lease: Lease) -> bool:
+    """Keep a lease in place of the one before it; False, and nothing, when that was removed meanwhile."""
+    with _lock():
+        if not find_path(lease.attachment).exists():
+            return False
+        _write(lease)
+        return True
+
+
+def _write(lease: Lease) -> None:
+    fd, name = tempfile.mkstemp(dir=DIRECTORY, prefix=".")
+    try:
+        with open(fd, "w") as file:  # noqa: PTH123 - a descriptor
             json.dump(lease.to_json(), file, indent=2)
-            file.flush()
-            os.replace(file.name, find_path(lease.attachment))  # noqa: PTH105 - one rename
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+        Path(name).replace(find_path(lease.attachment))
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def find_lease(attachment: Attachment) -> Lease | None:
     """Return an attachment's lease, None when there is none; DecodeFailed when its file is damaged."""
-    return _read(find_path(attachment))
+    return read_lease(find_path(attachment))
 
 
-def list_leases() -> Iterator[Lease]:
-    """Yield all leases of the node; DecodeFailed when a file is damaged."""
-    for path in sorted(DIRECTORY.glob("*.json")):
-        lease = _read(path)
-        if lease:
-            yield lease
+def list_leases() -> list[Lease]:
+    """Return all leases of the node; DecodeFailed when a file is damaged."""
+    found = (read_lease(path) for path in sorted(DIRECTORY.glob("*.json")))
+    return [lease for lease in found if lease]
 
 
-def _read(path: Path) -> Lease | None:
+def read_lease(path: Path) -> Lease | None:
+    """Read a lease's file; None when there is none, DecodeFailed when it is damaged."""
     try:
         return _parse(json.loads(path.read_text()))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, HarvesterError) as e:
         hint = "delete the file: its lease then ends on the server by itself"
         raise DecodeFailed(f'cannot read lease "{path}": {type(e).__name__}: {e}', hint) from e
 
 
 def remove_lease(attachment: Attachment) -> None:
     """Forget a lease; quiet when there is none."""
-    find_path(attachment).unlink(missing_ok=True)
+    if DIRECTORY.exists():
+        with _lock():
+            find_path(attachment).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from cni_harvester.kernel.links import Link
 from cni_harvester.kernel.messages import ifaddrmsg
 from cni_harvester.kernel.namespaces import Namespace
 
-_RTM_NEWADDR, _RTM_GETADDR = 20, 22
+_RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _RTNLGRP_IPV6_IFADDR = 9
 _AF = {4: 2, 6: 10}
 _IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x02, 0x08, 0x40
@@ -43,6 +43,22 @@ def add_address(handle: Handle, link: Link, address: IpInterface, *, detect_dupl
         handle.change(message, _RTM_NEWADDR, flags=NLM_F_CREATE | NLM_F_EXCL, command=command)
     except OSError as e:
         raise refused(f"add address {address} to", link.name, e) from e
+
+
+def remove_address(handle: Handle, link: Link, address: IpInterface) -> None:
+    """Remove an address; quiet when it is gone already. The kernel takes the routes of its subnet along."""
+    message = ifaddrmsg()
+    message["family"], message["prefixlen"], message["index"] = (
+        _AF[address.version],
+        address.network.prefixlen,
+        link.index,
+    )
+    message["attrs"] = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
+    try:
+        handle.change(message, _RTM_DELADDR, command=f"ip address del {address} dev {link.name}")
+    except OSError as e:
+        if e.errno not in {errnos.EADDRNOTAVAIL, errnos.ENODEV}:
+            raise refused(f"remove address {address} from", link.name, e) from e
 
 
 def list_addresses(handle: Handle, link: Link) -> list[Address]:

@@ -8,11 +8,12 @@ the process ends.
 import contextlib
 import ctypes
 import errno as errnos
+import os
 import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -145,6 +146,29 @@ class FrameSocket:
         _attach_filter(self._socket, program)
 
 
+@contextlib.contextmanager
+def hold_udp_port(namespace: namespaces.Namespace, port: int) -> Iterator[None]:
+    """Hold a UDP port of a namespace, so that its kernel does not answer "port unreachable"; quiet if somebody does."""
+
+    def bind() -> socket.socket | None:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            sock.bind(("", port))
+        except OSError as e:
+            sock.close()
+            if e.errno != errnos.EADDRINUSE:
+                raise
+            return None
+        return sock
+
+    held = namespaces.run_in(namespace, bind)
+    try:
+        yield
+    finally:
+        if held:
+            held.close()
+
+
 def wait_for_frames(sockets: Iterable[FrameSocket], until_s: float) -> list[FrameSocket]:
     """Wait until one of the sockets has a frame; return those that have, none when `until_s` (monotonic) came first."""
     return select.select(list(sockets), [], [], max(0.0, until_s - time.monotonic()))[0]
@@ -168,7 +192,10 @@ def _open_bound(interface: str, program: Sequence[Instruction] | None, *, promis
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         if program is not None:
             _attach_filter(sock, program)
-        index = socket.if_nametoindex(interface)
+        try:
+            index = socket.if_nametoindex(interface)
+        except OSError as e:  # Python leaves its number out
+            raise OSError(errnos.ENODEV, os.strerror(errnos.ENODEV)) from e
         if promiscuous:
             for kind in (_PACKET_MR_PROMISC, _PACKET_MR_ALLMULTI):
                 sock.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, struct.pack("iHH8s", index, kind, 0, b""))

@@ -9,7 +9,7 @@ from cni_harvester.kernel.handle import NLM_F_APPEND, NLM_F_CREATE, Handle, refu
 from cni_harvester.kernel.links import Link
 from cni_harvester.kernel.messages import rtmsg
 
-_RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
+_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _AF = {4: 2, 6: 10}
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
 
@@ -44,18 +44,31 @@ class KernelRoute:
 
 def add_route(handle: Handle, link: Link, route: KernelRoute) -> None:
     """Add a route; several with the same destination may stand beside each other, the first is used."""
+    command = f"ip route append {route} dev {link.name}"
+    try:
+        handle.change(_message(link, route), _RTM_NEWROUTE, flags=NLM_F_CREATE | NLM_F_APPEND, command=command)
+    except OSError as e:
+        if e.errno != errnos.EEXIST:
+            raise refused(f"add route {route} to", link.name, e) from e
+
+
+def remove_route(handle: Handle, link: Link, route: KernelRoute) -> None:
+    """Remove a route; quiet when it is gone already, as it is with the address that it was reached through."""
+    try:
+        handle.change(_message(link, route), _RTM_DELROUTE, command=f"ip route del {route} dev {link.name}")
+    except OSError as e:
+        if e.errno not in {errnos.ESRCH, errnos.ENODEV}:
+            raise refused(f"remove route {route} from", link.name, e) from e
+
+
+def _message(link: Link, route: KernelRoute) -> Any:  # noqa: ANN401 - pyroute2 has no types
     message = rtmsg()
     message["family"], message["dst_len"] = _AF[route.destination.version], route.destination.prefixlen
     message["type"], message["proto"] = _RTN_UNICAST, _RTPROT_STATIC
     message["scope"] = route.scope or 0
     message["table"] = route.table if 0 < route.table < 256 else _RT_TABLE_MAIN if not route.table else 0
     message["attrs"] = _attributes(link, route)
-    command = f"ip route append {route} dev {link.name}"
-    try:
-        handle.change(message, _RTM_NEWROUTE, flags=NLM_F_CREATE | NLM_F_APPEND, command=command)
-    except OSError as e:
-        if e.errno != errnos.EEXIST:
-            raise refused(f"add route {route} to", link.name, e) from e
+    return message
 
 
 def _attributes(link: Link, route: KernelRoute) -> list[tuple[str, Any]]:

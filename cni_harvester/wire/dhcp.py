@@ -27,7 +27,7 @@ _COOKIE = bytes.fromhex("63825363")
 _BOOTP_BYTES = 236  # fixed part, before the cookie
 _BOOTP_MIN_BYTES = 300  # RFC 1542, section 2.1: smaller ones are dropped by some relays
 _FLAG_BROADCAST = 0x8000
-_SERVER_PORT, _CLIENT_PORT = 67, 68
+SERVER_PORT, CLIENT_PORT = 67, 68
 _BOOTREPLY = 2
 
 PARAMETERS = (1, 121, 249, 33, 3, 6, 15, 119, 26, 28, 42, 51, 54, 58, 59)
@@ -90,7 +90,7 @@ def encode_question(question: Question) -> bytes:
     frame = (
         Ether(src=question.mac, dst=question.destination_mac)
         / IP(src=str(question.client_address), dst=str(question.destination), ttl=64)
-        / UDP(sport=_CLIENT_PORT, dport=_SERVER_PORT)
+        / UDP(sport=CLIENT_PORT, dport=SERVER_PORT)
         / payload.ljust(_BOOTP_MIN_BYTES, b"\0")
     )
     return bytes(frame)
@@ -157,7 +157,7 @@ def _is_to_client_port(data: bytes) -> bool:
         return False
     (fragment,) = struct.unpack_from(">H", data, 20)
     (port,) = struct.unpack_from(">H", data, 14 + header_bytes + 2)
-    return not fragment & 0x1FFF and port == _CLIENT_PORT
+    return not fragment & 0x1FFF and port == CLIENT_PORT
 
 
 def _find_packet_faults(data: bytes, header_bytes: int, *, checksummed: bool) -> list[str]:
