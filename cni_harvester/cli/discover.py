@@ -2,19 +2,25 @@
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 
 from cni_harvester.cli.main import FAILED
 from cni_harvester.cli.output import format_option, make_console, make_table, print_document
 from cni_harvester.dhcp.offer import Offer
 from cni_harvester.dhcp.wishes import DEFAULT_TIMEOUT_S, Wishes
+from cni_harvester.discovery.discover import discover as run
 from cni_harvester.discovery.facts import Answer
 from cni_harvester.discovery.machine import Place
+from cni_harvester.discovery.nad import load_file
+from cni_harvester.discovery.nad_route import probe_nad, write_discovery
 from cni_harvester.discovery.report import Discovery
+from cni_harvester.model.route import DHCP_FAILED, REACHABLE, UNREACHABLE
 from cni_harvester.wire.dhcp_options import INFINITE_S
 
 _STYLES = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow"}
@@ -43,6 +49,13 @@ class Address(click.ParamType[Any]):
 @click.option("--bridge", metavar="BRIDGE", help="Bridge of the network: <cn>-br for a cluster network.")
 @click.option("--vlan", type=click.IntRange(1, 4094), metavar="VID", help="VLAN to probe.")
 @click.option("--untagged", is_flag=True, help="Probe the network without a VLAN.")
+@click.option(
+    "--nad",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Probe what the NetworkAttachmentDefinitions in a file (YAML or JSON) join machines to.",
+)
+@click.option("--write", is_flag=True, help="Write what was found into the annotations of that file.")
 @click.option("--server", type=Address(), help="Only this DHCP server's answers count.")
 @click.option("--trusted", type=Address(), multiple=True, help="A DHCP server that may be there; others are rogue.")
 @click.option("--address", type=Address(with_prefix=True), help="An address that may be used for the checks.")
@@ -62,6 +75,8 @@ def discover(
     bridge: str | None,
     vlan: int | None,
     untagged: bool,
+    file: Path | None,
+    write: bool,
     server: IPv4Address | None,
     trusted: tuple[IPv4Address, ...],
     address: IPv4Interface | None,
@@ -79,13 +94,22 @@ def discover(
     examples:
       cni-harvester discover --bridge cn1-br --vlan 100
       cni-harvester discover --bridge cn1-br --untagged -o json
+      cni-harvester discover --nad vlan100.yaml --write
     """
+    wishes = Wishes(timeout, first, server, frozenset(trusted), address, checks)
+    if file:
+        if bridge or vlan or untagged:
+            raise click.UsageError("--nad says which network: leave --bridge, --vlan and --untagged out")
+        return _discover_nads(file, wishes, output, write=write)
     if not bridge:
-        raise click.UsageError("name the network: --bridge with --vlan or --untagged")
+        raise click.UsageError("name the network: --bridge with --vlan or --untagged, or --nad")
     if bool(vlan) == untagged:
         raise click.UsageError("say which network of the bridge: either --vlan or --untagged")
-    wishes = Wishes(timeout, first, server, frozenset(trusted), address, checks)
-    found = _discover(Place(bridge, vlan or 0), wishes)
+    if write:
+        raise click.UsageError("--write goes with --nad")
+    place = Place(bridge, vlan or 0)
+    with _tell(str(place), wishes):
+        found = run(place, wishes)
     if output == "table":
         show(make_console(), found)
     else:
@@ -93,19 +117,36 @@ def discover(
     return 0 if found.is_valid else FAILED
 
 
-def _discover(place: Place, wishes: Wishes) -> Discovery:
-    from cni_harvester.discovery.discover import discover as run
+def _discover_nads(path: Path, wishes: Wishes, output: str, *, write: bool) -> int:
+    """Probe all NADs of a file, one after another; the exit status is 0 when each has a valid route."""
+    documents, valid = [], True
+    for nad in load_file(path):
+        name = f"{nad.namespace}/{nad.name}"
+        with _tell(name, wishes):
+            found = probe_nad(nad, wishes)
+        valid = valid and found.is_valid
+        documents.append({"nad": name, **found.to_json()})
+        if output == "table":
+            show(make_console(), found, f"{name}: ")
+        if write:
+            written = write_discovery(path, nad, found)
+            said = "written into" if written else "changed meanwhile, so nothing is written into"
+            click.echo(f"{name}: {said} {path}", err=True)
+    if output != "table":
+        print_document(documents[0] if len(documents) == 1 else documents, output)
+    return 0 if valid else FAILED
 
-    with make_console(stderr=True).status(f"listening for {wishes.timeout_s:g} s on {place}"):
-        return run(place, wishes)
+
+def _tell(what: str, wishes: Wishes) -> Status:
+    """Show that something is going on, on a terminal."""
+    return make_console(stderr=True).status(f"probing {what}: listening for {wishes.timeout_s:g} s")
 
 
-def show(console: Console, found: Discovery) -> None:
+def show(console: Console, found: Discovery, title: str = "") -> None:
     """Print a discovery for people."""
-    console.print(f"[bold]{escape(str(found.place))}[/] on node {escape(found.node)}, {found.duration_s:.1f} s")
+    console.print(f"[bold]{title}{escape(str(found.place))}[/] on node {escape(found.node)}, {found.duration_s:.1f} s")
     table = make_table("cidr", "gateway", "connectivity")
-    style = {"true": "green", "ping failed": "yellow"}.get(found.connectivity, "red")
-    table.add_row(str(found.cidr or "none"), str(found.gateway or "none"), f"[{style}]{found.connectivity}[/]")
+    table.add_row(str(found.cidr or "none"), str(found.gateway or "none"), format_connectivity(found))
     console.print(table)
     if found.offers:
         console.print()
@@ -116,6 +157,12 @@ def show(console: Console, found: Discovery) -> None:
         console.print()
         console.print(_make_router_table(found))
     _show_conclusions(console, found)
+
+
+def format_connectivity(found: Discovery) -> str:
+    """Write the connectivity for a console, in its colour."""
+    style = {REACHABLE: "green", UNREACHABLE: "red", DHCP_FAILED: "red"}.get(found.connectivity, "yellow")
+    return f"[{style}]{found.connectivity or 'not checked'}[/]"
 
 
 def _make_offer_table(found: Discovery) -> Any:  # noqa: ANN401

@@ -12,6 +12,8 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 _COMMANDS = {
     "discover": "Find out by DHCP which CIDR and gateway a network has, and check that they can be reached.",
+    "survey": "Find out which VLANs the switch port behind an uplink carries, before anything is configured.",
+    "watch": "Keep probing networks, and print what changes.",
     "leases": "Renew the DHCP leases of this node's attachments.",
 }
 """Each is a function of the same name in a module of this package; the help is here, so that --help loads none."""

@@ -5,11 +5,14 @@ process ends, however that happens; the VLAN on the uplink is taken off by a DEL
 """
 
 import contextlib
+import errno as errnos
 import hashlib
 import json
 import os
 import platform
 import re
+import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +24,7 @@ from typing import Any
 from cni_harvester.attach import handle
 from cni_harvester.cni.delegate import clean_environment
 from cni_harvester.cni.request import Request, Response
-from cni_harvester.errors import DelegateFailed, HarvesterError, NameTaken, NotReady, TryAgainLater
+from cni_harvester.errors import DelegateFailed, HarvesterError, NotReady, TryAgainLater
 from cni_harvester.kernel import links, namespaces, sysctl
 from cni_harvester.kernel.handle import Handle, log_change
 from cni_harvester.kernel.namespaces import Namespace
@@ -69,7 +72,7 @@ def join_network(place: Place) -> Iterator[Machine]:
     """
     _require_up(place)
     mac = _derive_probe_mac(place)
-    with _make_namespace() as namespace:
+    with _claim(place), _make_namespace() as namespace:
         request = _make_request(place, mac, namespace)
         with _delete_at_our_end(request):
             result = _attach(place, request)
@@ -87,6 +90,28 @@ def _derive_probe_mac(place: Place) -> str:
     machine_id = Path("/etc/machine-id")
     node = machine_id.read_text().strip() if machine_id.exists() else platform.node()
     return derive_mac(hashlib.sha256(f"probe {node} {place.bridge} {place.vlan}".encode()).digest()[:6])
+
+
+@contextlib.contextmanager
+def _claim(place: Place) -> Iterator[None]:
+    """Be the only one that probes a network from this node; wait while somebody else does.
+
+    The claim is a socket address in the kernel, which is free again when its holder ends, however that happens.
+    """
+    give_up_s = time.monotonic() + _BUSY_TIMEOUT_S
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as claim:
+        while True:
+            try:
+                claim.bind(f"\0{_NETWORK}/{place.bridge}/{place.vlan}")
+                break
+            except OSError as e:
+                if e.errno != errnos.EADDRINUSE:
+                    raise
+            if time.monotonic() > give_up_s:
+                message = f"cannot probe {place}: another probe of it is running"
+                raise TryAgainLater(message, f"waited {_BUSY_TIMEOUT_S:g} s for its end")
+            time.sleep(_BUSY_POLL_S)
+        yield
 
 
 @contextlib.contextmanager
@@ -113,7 +138,9 @@ def _make_request(place: Place, mac: str, namespace: Namespace) -> Request:
         "vlan": place.vlan,
         "runtimeConfig": {"mac": mac},
     }
-    container_id = f"vlan{place.vlan}." + re.sub(r"[^A-Za-z0-9_.-]", "_", place.bridge)
+    # Unique, so that the DEL of a probe that was killed cannot hit the next one's machine.
+    bridge = re.sub(r"[^A-Za-z0-9_.-]", "_", place.bridge)
+    container_id = f"probe.{bridge}.{place.vlan}.{secrets.token_hex(4)}"
     environment = {
         "CNI_COMMAND": "ADD",
         "CNI_CONTAINERID": container_id,
@@ -125,19 +152,12 @@ def _make_request(place: Place, mac: str, namespace: Namespace) -> Request:
 
 
 def _attach(place: Place, request: Request) -> dict[str, Any]:
-    """ADD; wait while another probe of the same network has its machine there."""
-    give_up_s = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        response = handle(request)
-        document = json.loads(response.stdout)
-        if response.exit_status == 0:
-            return dict(document)
-        if document["code"] != NameTaken.code:
-            raise _as_error(place, document, response)
-        if time.monotonic() > give_up_s:
-            message = f"cannot probe {place}: another probe of it is running"
-            raise TryAgainLater(message, f"waited {_BUSY_TIMEOUT_S:g} s for its end")
-        time.sleep(_BUSY_POLL_S)
+    """ADD; return the result document."""
+    response = handle(request)
+    document = json.loads(response.stdout)
+    if response.exit_status:
+        raise _as_error(place, document, response)
+    return dict(document)
 
 
 def _as_error(place: Place, document: dict[str, Any], response: Response) -> HarvesterError:

@@ -9,6 +9,7 @@ from cni_harvester.dhcp.offer import Offer
 from cni_harvester.dhcp.verdict import Verdict
 from cni_harvester.discovery.facts import GATEWAY_ARP, Answer, Fact
 from cni_harvester.discovery.machine import Place
+from cni_harvester.model.route import DHCP_FAILED, PING_FAILED, REACHABLE, UNREACHABLE
 from cni_harvester.wire.dhcp_options import INFINITE_S, StaticRoute
 from cni_harvester.wire.ndp import Advertisement
 
@@ -49,13 +50,15 @@ class Discovery:
     def connectivity(self) -> str:
         """The word of Harvester's annotation for it.
 
-        `true` when the gateway answers ARP on this node, whatever it does with ICMP; `ping failed` when that was not
-        tried, which says nothing of the network.
+        `true` when the gateway answers ARP on this node, whatever it does with ICMP; `ping failed` when that could not
+        be tried, which says nothing of the network; empty when it was not asked for.
         """
         if not self.is_valid:
-            return "DHCP failed"
+            return DHCP_FAILED
         answers = {fact.name: fact.answer for fact in self.facts}
-        return {Answer.YES: "true", Answer.NO: "false"}.get(answers.get(GATEWAY_ARP, Answer.UNKNOWN), "ping failed")
+        if GATEWAY_ARP not in answers:
+            return ""
+        return {Answer.YES: REACHABLE, Answer.NO: UNREACHABLE}.get(answers[GATEWAY_ARP], PING_FAILED)
 
     def to_json(self) -> dict[str, Any]:
         """The whole of it; keys without a value are left out."""

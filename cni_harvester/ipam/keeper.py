@@ -3,8 +3,8 @@
 A plain object: it starts nothing by itself, and is told what time it is.
 """
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,13 +76,9 @@ class LeaseKeeper:
         known = {lease.attachment for lease in leases}
         self._retries = {attachment: retry for attachment, retry in self._retries.items() if attachment in known}
         due = [lease for lease in leases if self._find_due(lease) <= self._now_s()]
-        while due:
-            batch, due = due[:_AT_ONCE], due[_AT_ONCE:]
-            threads = [threading.Thread(target=self._attend, args=(lease,), name="lease") for lease in batch]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        if due:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(self._attend, due))
         now_s = self._now_s()
         return max(0.0, min((self._find_due(lease) - now_s for lease in self._list_leases()), default=float("inf")))
 

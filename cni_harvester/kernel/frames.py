@@ -23,11 +23,12 @@ from cni_harvester.kernel import namespaces
 from cni_harvester.kernel.handle import refused
 
 _SOL_PACKET = 263
-_PACKET_ADD_MEMBERSHIP, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 1, 8, 23
+_PACKET_ADD_MEMBERSHIP, _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 1, 6, 8, 23
 _PACKET_MR_PROMISC, _PACKET_MR_ALLMULTI = 1, 2
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _ETH_P_ALL = 0x0003
 _AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata, linux/if_packet.h
+_STATISTICS = struct.Struct("=II")  # struct tpacket_stats
 _STATUS_CHECKSUM_NOT_READY, _STATUS_VLAN_VALID = 1 << 3, 1 << 4
 _VID_MASK = 0x0FFF
 _RECEIVE_BYTES = 1 << 16
@@ -144,6 +145,12 @@ class FrameSocket:
     def accept(self, program: Sequence[Instruction]) -> None:
         """Put another filter in place of the one before."""
         _attach_filter(self._socket, program)
+
+    def count_lost(self) -> int:
+        """Return how many frames were thrown away because they were not read in time, since the last call."""
+        statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        _, lost = _STATISTICS.unpack(statistics)
+        return int(lost)
 
 
 @contextlib.contextmanager

@@ -183,6 +183,10 @@ class Events:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; more than once is fine."""
         self._socket.close()
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _IFF_UP, _IFF_PROMISC = 0x1, 0x100
-_RTNLGRP_LINK = 1
+RTNLGRP_LINK = 1
 _ADDR_GEN_MODE_NONE = 1  # IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
 _RTEXT_FILTER_SKIP_STATS = 8
 _IPV6_MIN_MTU = 1280  # RFC 8200, section 5
@@ -282,7 +282,7 @@ def wait_until_up(
         state = now.operstate if now else "GONE"
         return state in ready or state == "GONE"
 
-    with Events(_RTNLGRP_LINK, namespace) as events:
+    with Events(RTNLGRP_LINK, namespace) as events:
         events.wait_until(is_settled, timeout_s)
     return state
 
