@@ -11,7 +11,7 @@
     │  ├─ InvalidNetworkConfig                 7   no
     │  └─ InvalidNamespace                     8   no
     ├─ TryAgainLater                          11   yes   nobody: the runtime retries
-    ├─ NotReady                               50   -     node administrator (STATUS only)
+    ├─ NotReady                               50   -     node administrator (STATUS, probes)
     ├─ LimitedConnectivity                    51   -     node administrator (STATUS only)
     ├─ NodeError                                         node administrator
     │  ├─ BridgeMissing                      100   no
@@ -80,7 +80,7 @@ class InvalidEnvironment(RequestError):
 
 
 class ReadFailed(RequestError):
-    """Standard input could not be read."""
+    """Standard input, or a file that a person named, could not be read."""
 
     code = 5
 
@@ -112,7 +112,7 @@ class TryAgainLater(HarvesterError):
 
 
 class NotReady(HarvesterError):
-    """STATUS: an ADD would fail now (CNI code 50)."""
+    """An ADD would fail now (CNI code 50); STATUS says so, and a probe that sets nothing up itself."""
 
     code = 50
     who_acts = "the node administrator"

@@ -1,5 +1,6 @@
 """Every example in conf/ is applied as it stands, and does what its comment promises."""
 
+import contextlib
 import ipaddress
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from lab import node
+from lab.dhcp import serve_dhcp
 from lab.namespaces import Container, make_container
 from lab.plugin import ROOT, Plugin
 from lab.shell import run_ip
@@ -31,12 +33,14 @@ class Promise:
         vlans: the same as the kernel has it.
         mtu: of both ends.
         addresses: first and last of those that the machine may get; empty for a machine without.
+        leased: whether the address comes from the VLAN's DHCP server.
     """
 
     words: str
     vlans: dict[int, frozenset[str]]
     mtu: int = 9000
     addresses: tuple[str, ...] = ()
+    leased: bool = False
 
     @property
     def mtu_words(self) -> str:
@@ -49,6 +53,7 @@ PROMISES = {
     "nad-trunk.yaml": Promise("native 1, tagged 100,200-203", vlan_table(1, tagged=[100, *range(200, 204)])),
     "nad-untagged.yaml": Promise("native 1", vlan_table(1)),
     "nad-storage.yaml": Promise("native 300", vlan_table(300), addresses=("192.0.2.10", "192.0.2.99")),
+    "nad-dhcp.yaml": Promise("native 500", vlan_table(500), addresses=("192.0.2.100", "192.0.2.150"), leased=True),
     "nad-mtu.yaml": Promise("native 400", vlan_table(400), mtu=1400),
     "cnitool-vlan.conflist": Promise("native 100", vlan_table(100)),
     "podman-vlan.conflist": Promise("native 100", vlan_table(100), addresses=("198.51.100.50", "198.51.100.99")),
@@ -116,12 +121,13 @@ def test_example_says_what_is_tested(name: str, promise: Promise) -> None:
     (row,) = (line for line in (CONF / "README.md").read_text().splitlines() if line.startswith(f"| `{name}` |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[2:4] == [promise.words, "the bridge's" if promise.mtu == 9000 else str(promise.mtu)]
-    assert ("host-local" in cells[4]) == bool(promise.addresses)
+    assert ("host-local" in cells[4]) == (bool(promise.addresses) and not promise.leased)
+    assert ("DHCP" in cells[4]) == promise.leased
     if name.endswith(".yaml"):
         comment = " ".join(re.findall(r"^# ?(.*)$", (CONF / name).read_text(), re.MULTILINE))
         assert f"Port: {promise.words}" in comment
         assert f"MTU: {promise.mtu_words}" in comment
-        assert [address for address in promise.addresses if address not in comment] == []
+        assert promise.leased or [address for address in promise.addresses if address not in comment] == []
 
 
 @pytest.mark.parametrize(("name", "plugin"), EVERY_EXAMPLE, indirect=["plugin"])
@@ -130,7 +136,8 @@ def test_example_does_what_it_promises(
 ) -> None:
     """ADD gives the port exactly the VLANs, the MTU and the address promised; CHECK agrees; DEL leaves nothing."""
     promise, config, before = PROMISES[name], read_config(name), node.take_snapshot()
-    result = plugin.add(config, container)
+    with _serve(promise, promiscuous):
+        result = plugin.add(config, container)
     seen = look(container, promiscuous.bridge)
     assert_attached(seen)
     assert seen.vlans == promise.vlans
@@ -142,6 +149,23 @@ def test_example_does_what_it_promises(
     check(plugin, config, container, result)
     plugin.delete(config, container)
     assert_same(before)
+
+
+@contextlib.contextmanager
+def _serve(promise: Promise, cluster: ClusterNetwork) -> Iterator[None]:
+    """Run a DHCP server in the example's VLAN, behind the switch, if its address comes from one."""
+    if not promise.leased:
+        yield
+        return
+    (vid,) = promise.vlans
+    run_ip(
+        f"link add link {cluster.trunk} name vlan{vid} type vlan id {vid}",
+        f"address add 192.0.2.1/24 dev vlan{vid}",
+        f"link set vlan{vid} up",
+        namespace=cluster.switch.name,
+    )
+    with serve_dhcp(cluster.switch, f"vlan{vid}", "192.0.2.1/24"):
+        yield
 
 
 def _assert_addresses(found: list[str], promise: Promise) -> None:
