@@ -55,6 +55,20 @@ apt_install() {
   DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
 }
 
+# install_unstarted PACKAGE...: install packages without starting what they bring: no DHCP server on this machine.
+install_unstarted() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  if [ -e "$policy" ]; then
+    apt_install "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  apt_install "$@" || status=$?
+  rm -f "$policy"
+  return "$status"
+}
+
 # ensure_packages WHAT PACKAGE...: install the ones that are missing; WHAT says what they are for.
 ensure_packages() {
   local what=$1 package missing=()
@@ -64,5 +78,5 @@ ensure_packages() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   [ "$(id -u)" -eq 0 ] || fail "cannot install packages without root: ${missing[*]}" "apt-get install ${missing[*]}"
-  step "install Debian packages for $what" apt_install "${missing[@]}"
+  step "install Debian packages for $what" install_unstarted "${missing[@]}"
 }
