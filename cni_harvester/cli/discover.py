@@ -85,7 +85,7 @@ def discover(
     checks: bool,
     output: str,
 ) -> int:
-    r"""Find out by DHCP which CIDR and gateway a network has, and check that they can be reached from this node.
+    """Find out by DHCP which CIDR and gateway a network has, and check that they can be reached from this node.
 
     A machine is attached to the network for the time of the probe. It takes no lease, and leaves nothing behind. The
     exit status is 0 only when a valid route was found.
@@ -95,7 +95,7 @@ def discover(
       cni-harvester discover --bridge cn1-br --vlan 100
       cni-harvester discover --bridge cn1-br --untagged -o json
       cni-harvester discover --nad vlan100.yaml --write
-    """
+    """  # noqa: D301 - \b is a character that click takes for "do not fold the following"
     wishes = Wishes(timeout, first, server, frozenset(trusted), address, checks)
     if file:
         if bridge or vlan or untagged:
