@@ -58,8 +58,14 @@ def test_demo_shows_everything_and_succeeds(launcher: list[str], bundle: Bundle,
     assert "✗" not in done.stdout
     assert "\033" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
-    assert re.findall(r"^\[ *[0-9.]+ s\]  (\d)\. ", done.stdout, re.MULTILINE) == list("1234567")
+    assert re.findall(r"^\[ *[0-9.]+ s\]  (\d)\. ", done.stdout, re.MULTILINE) == list("123456789")
     for line in (
+        r"✓ untagged +203\.0\.113\.1 +203\.0\.113\.0/24 +203\.0\.113\.1",
+        r"✓ 100 +192\.0\.2\.1 +192\.0\.2\.0/24 +192\.0\.2\.1",
+        r"✓ these 3 and no other of 4094, after \d+ frames and [0-9.]+ s",
+        r"✓ VLAN 200: 198\.51\.100\.0/24 via 198\.51\.100\.1",
+        r"✓ VLAN 100: the gateway answers ARP and ICMP, and the path carries 9000 bytes",
+        r"✓ VLAN 300, where nobody is: no route, and the reason",
         r"✓ vm-100 +eth0 +100 PVID Egress Untagged +9000 +192\.0\.2\.\d+/24 +192\.0\.2\.1",
         r"✓ vm-200 +eth0 +200 PVID Egress Untagged +9000 +198\.51\.100\.\d+/24 +198\.51\.100\.1",
         r"✓ vm-trunk +eth0\.100 +1 PVID Egress Untagged, 100, 200 +9000 +192\.0\.2\.\d+/24 +192\.0\.2\.1",
