@@ -17,8 +17,8 @@ from cni_harvester.dhcp.wishes import DEFAULT_TIMEOUT_S, Wishes
 from cni_harvester.discovery.discover import discover as run
 from cni_harvester.discovery.facts import Answer
 from cni_harvester.discovery.machine import Place
-from cni_harvester.discovery.nad import load_file
-from cni_harvester.discovery.nad_route import probe_nad, write_discovery
+from cni_harvester.discovery.nad.file import load_file
+from cni_harvester.discovery.nad.fill import probe_nad, write_discovery
 from cni_harvester.discovery.report import Discovery
 from cni_harvester.model.route import DHCP_FAILED, REACHABLE, UNREACHABLE
 from cni_harvester.wire.dhcp_options import INFINITE_S

@@ -18,8 +18,8 @@ from cni_harvester.cli.discover import format_connectivity
 from cni_harvester.cli.output import make_console, make_table
 from cni_harvester.dhcp.wishes import DEFAULT_TIMEOUT_S, Wishes
 from cni_harvester.discovery.machine import Place
-from cni_harvester.discovery.nad import load_file
-from cni_harvester.discovery.nad_route import make_target
+from cni_harvester.discovery.nad.file import load_file
+from cni_harvester.discovery.nad.fill import make_target
 from cni_harvester.discovery.watch import Change, Target, Watch
 from cni_harvester.kernel.link_events import LinkEvents
 

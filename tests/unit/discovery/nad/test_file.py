@@ -18,12 +18,12 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cni_harvester.discovery import nad
-from cni_harvester.discovery.nad import Nad, load_nads, set_annotations
-from cni_harvester.discovery.route import DISCOVERY_ANNOTATION, ROUTE_ANNOTATION
+from cni_harvester.discovery.nad import file as nad
+from cni_harvester.discovery.nad.file import Nad, load_nads, set_annotations
+from cni_harvester.discovery.nad.route import DISCOVERY_ANNOTATION, ROUTE_ANNOTATION
 from cni_harvester.errors import HarvesterError, InvalidNetworkConfig, KernelRefused, ReadFailed, UnsupportedField
 
-CONF = Path(__file__).parents[3] / "conf"
+CONF = Path(__file__).parents[4] / "conf"
 CONFIG: dict[str, Any] = {"cniVersion": "0.3.1", "name": "n", "type": "cni-harvester", "bridge": "cn1-br", "vlan": 100}
 ROUTE = '{"mode":"auto","note":"it\'s"}'
 QUOTED = """'{"mode":"auto","note":"it''s"}'"""
@@ -65,6 +65,7 @@ def refuse(call: Callable[..., Any], *arguments: Any) -> str:
         ("nad-trunk.yaml", 0, "100,200,201,202,203", 0),
         ("nad-untagged.yaml", 0, "", 0),
         ("nad-mtu.yaml", 400, "", 1400),
+        ("nad-dhcp.yaml", 500, "", 0),
         ("nad-storage.yaml", 300, "", 0),
     ],
 )
@@ -84,7 +85,7 @@ def test_example_is_read(file: str, vlan: int, trunk: str, mtu: int) -> None:
 
 def test_every_example_is_known_here() -> None:
     """No example was forgotten above."""
-    assert len(list(CONF.glob("nad-*.yaml"))) == 5
+    assert len(list(CONF.glob("nad-*.yaml"))) == 6
 
 
 def test_object_is_read_with_its_annotations() -> None:

@@ -15,8 +15,8 @@ import yaml
 from cni_harvester.cni.document import Document
 from cni_harvester.cni.netconf import NetworkConfig
 from cni_harvester.cni.request import decode_object
-from cni_harvester.discovery import splice
-from cni_harvester.discovery.splice import Node, Steps, find, find_text
+from cni_harvester.discovery.nad import splice
+from cni_harvester.discovery.nad.splice import Node, Steps, find, find_text
 from cni_harvester.errors import DecodeFailed, InvalidNetworkConfig, KernelRefused, ReadFailed
 
 KIND = "NetworkAttachmentDefinition"

@@ -10,9 +10,9 @@ from cni_harvester.cni.request import decode_object
 from cni_harvester.dhcp.wishes import Wishes
 from cni_harvester.discovery.discover import check_route, discover
 from cni_harvester.discovery.machine import Place
-from cni_harvester.discovery.nad import Nad, update_file
+from cni_harvester.discovery.nad.file import Nad, update_file
+from cni_harvester.discovery.nad.route import DISCOVERY_ANNOTATION, ROUTE_ANNOTATION, format_route, parse_route
 from cni_harvester.discovery.report import Discovery
-from cni_harvester.discovery.route import DISCOVERY_ANNOTATION, ROUTE_ANNOTATION, format_route, parse_route
 from cni_harvester.discovery.watch import Target
 from cni_harvester.errors import DecodeFailed, InvalidNetworkConfig
 from cni_harvester.model.route import MANUAL, Route, merge_discovered, plan_outdated

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cni_harvester.discovery.route import format_route, parse_route
+from cni_harvester.discovery.nad.route import format_route, parse_route
 from cni_harvester.errors import HarvesterError, InvalidNetworkConfig
 from cni_harvester.model import route as rules
 from cni_harvester.model.route import Route

@@ -1,0 +1,1 @@
+"""NetworkAttachmentDefinitions in files: read, and their route filled in without touching anything else of the file."""
