@@ -88,7 +88,7 @@ def discover(
     """Find out by DHCP which CIDR and gateway a network has, and check that they can be reached from this node.
 
     A machine is attached to the network for the time of the probe. It takes no lease, and leaves nothing behind. The
-    exit status is 0 only when a valid route was found.
+    exit status is 0 only when a valid route was found; for a NAD in mode manual, when its gateway can be reached.
 
     \b
     examples:
@@ -114,17 +114,17 @@ def discover(
         show(make_console(), found)
     else:
         print_document(found.to_json(), output)
-    return 0 if found.is_valid else FAILED
+    return 0 if found.is_good else FAILED
 
 
 def _discover_nads(path: Path, wishes: Wishes, output: str, *, write: bool) -> int:
-    """Probe all NADs of a file, one after another; the exit status is 0 when each has a valid route."""
-    documents, valid = [], True
+    """Probe all NADs of a file, one after another; the exit status is 0 when each came out well."""
+    documents, good = [], True
     for nad in load_file(path):
         name = f"{nad.namespace}/{nad.name}"
         with _tell(name, wishes):
             found = probe_nad(nad, wishes)
-        valid = valid and found.is_valid
+        good = good and found.is_good
         documents.append({"nad": name, **found.to_json()})
         if output == "table":
             show(make_console(), found, f"{name}: ")
@@ -134,7 +134,7 @@ def _discover_nads(path: Path, wishes: Wishes, output: str, *, write: bool) -> i
             click.echo(f"{name}: {said} {path}", err=True)
     if output != "table":
         print_document(documents[0] if len(documents) == 1 else documents, output)
-    return 0 if valid else FAILED
+    return 0 if good else FAILED
 
 
 def _tell(what: str, wishes: Wishes) -> Status:

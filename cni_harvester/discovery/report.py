@@ -47,6 +47,11 @@ class Discovery:
         return self.cidr is not None and self.gateway is not None
 
     @property
+    def is_good(self) -> bool:
+        """Whether it came out well: a route was found; or one that a person set can be reached."""
+        return self.is_valid if self.verdict else self.connectivity == REACHABLE
+
+    @property
     def connectivity(self) -> str:
         """The word of Harvester's annotation for it.
 

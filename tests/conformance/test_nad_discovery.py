@@ -83,14 +83,14 @@ def test_nad_whose_vlan_has_no_server_says_so(served: ClusterNetwork, bundle: Bu
 
 
 def test_manual_route_is_checked_and_kept(served: ClusterNetwork, bundle: Bundle, tmp_path: Path) -> None:
-    """In mode manual only the gateway is looked for, and only the connectivity is written."""
+    """In mode manual only the gateway is looked for, and only the connectivity is written; out of reach is status 1."""
     route = {"mode": "manual", "cidr": "192.0.2.0/24", "gateway": "192.0.2.9"}
     path = tmp_path / "nad.json"
     document = yaml.safe_load((CONF / "nad-vlan.yaml").read_text())
     document["metadata"]["annotations"] = {ROUTE: json.dumps(route)}
     path.write_text(json.dumps(document, indent=2))
     done = discover(bundle, path, "--write")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
     assert json.loads(read_annotations(path)[ROUTE]) == route | {"connectivity": "false"}
     assert "offers" not in json.loads(read_annotations(path)[DISCOVERY])
 
