@@ -64,5 +64,5 @@ def read_reply(frame: Frame) -> Reply | None:
 
 
 def is_answer(reply: Reply, question: Question) -> bool:
-    """Whether a reply belongs to a question: same transaction, same client."""
-    return reply.xid == question.xid and reply.client_mac == question.mac
+    """Whether a reply belongs to a question: same transaction, same client, and no tag, which no machine hears."""
+    return (reply.xid, reply.client_mac, reply.vlan) == (question.xid, question.mac, None)

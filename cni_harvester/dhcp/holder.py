@@ -28,7 +28,7 @@ def find_holder(port: FrameSocket, target: IPv4Address, *, timeout_s: float = AS
     began_s = time.monotonic()
 
     def heard(_: FrameSocket, frame: Frame) -> bool:
-        answer = arp.decode_arp(frame.data)
+        answer = arp.decode_arp(frame.data) if frame.vlan is None else None
         if answer and answer.address == target and answer.mac != port.mac:
             macs[answer.mac] = None
         return bool(macs)

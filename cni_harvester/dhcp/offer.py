@@ -91,7 +91,9 @@ def judge(
     """
     offer = _read(reply, asked_at_s)
     if informed:
-        offer = dataclasses.replace(offer, address=informed.ip, network=offer.network or informed.network)
+        length = reply.options.find(dhcp_options.MASK) or informed.network.prefixlen
+        network = IPv4Network((informed.ip, length), strict=False)
+        offer = dataclasses.replace(offer, address=informed.ip, network=network)
     faults = [*reply.faults, *reply.options.structure, *_find_kind_faults(reply, expected)]
     faults += [fault for code, fault in reply.options.faults.items() if code in _ESSENTIAL]
     remarks = [fault for code, fault in reply.options.faults.items() if code not in _ESSENTIAL]

@@ -9,13 +9,14 @@ from cni_harvester.kernel.frames import Frame
 from cni_harvester.wire.dhcp import Reply
 from cni_harvester.wire.ndp import Advertisement
 
-_KEPT = 64
-"""How many different offers are kept; the rest, of a server that floods, is only counted."""
+_KEPT, _KEPT_OF_ONE = 256, 16
+"""How many different offers are kept, and how many of one server: one that floods hides no other. The rest is only
+counted."""
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """An answer to us that was seen on the uplink, and in which VLAN there; None is untagged."""
+    """An answer to us that was seen on the uplink, or tagged on our port; in which VLAN there, None is untagged."""
 
     vlan: int | None
     server: IPv4Address | None
@@ -36,7 +37,7 @@ class Sightings:
         strangers: MACs of the other clients that servers answered.
         unreadable: faults of messages that do not even say whom they are for, by sender.
         senders: MACs of everyone who was heard on the network.
-        elsewhere: answers to us that the uplink saw.
+        elsewhere: answers to us that the uplink saw, and those that came to us with a tag, which no machine hears.
         advertisements: what IPv6 routers advertise.
     """
 
@@ -53,12 +54,15 @@ class Sightings:
     advertisements: list[Advertisement] = field(default_factory=list)
 
     def note_sender(self, frame: Frame) -> None:
-        """Keep who sent a frame, whatever it is."""
-        self.senders.add(frame.data[6:12].hex(":"))
+        """Keep who sent a frame, whatever it is; one with a tag is another network's."""
+        if frame.vlan is None:
+            self.senders.add(frame.data[6:12].hex(":"))
 
     def note_reply(self, reply: Reply) -> None:
         """Keep a DHCP message that the machine heard."""
-        if reply.xid in self.xids and reply.client_mac == self.mac:
+        if reply.vlan is not None:
+            self.note_at_uplink(reply)
+        elif reply.xid in self.xids and reply.client_mac == self.mac:
             self._note_answer(judge(reply, asked_at_s=self.asked_at_s))
         elif reply.client_mac == self.mac:
             self.unreadable[reply.source_mac] = (f"its transaction {reply.xid:#010x} is none of ours",)
@@ -71,14 +75,14 @@ class Sightings:
 
     def _note_answer(self, offer: Offer) -> None:
         self.answers[offer.server, offer.server_mac] += 1
-        same = ((o.server, o.server_mac, o.address, o.route, o.faults) for o in self.offers)
-        if (offer.server, offer.server_mac, offer.address, offer.route, offer.faults) in same:
+        same = [o for o in self.offers if (o.server, o.server_mac) == (offer.server, offer.server_mac)]
+        if (offer.address, offer.route, offer.faults) in ((o.address, o.route, o.faults) for o in same):
             return
-        if len(self.offers) < _KEPT:
+        if len(same) < _KEPT_OF_ONE and len(self.offers) < _KEPT:
             self.offers.append(offer)
 
     def note_at_uplink(self, reply: Reply) -> None:
-        """Keep a DHCP message that came in at the uplink, whatever its VLAN."""
+        """Keep a DHCP message that came in at the uplink, or with a tag, whatever its VLAN."""
         if reply.xid in self.xids and reply.client_mac == self.mac:
             server = judge(reply).server
             self.elsewhere.add(Elsewhere(reply.vlan, server, reply.source_mac))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cni_harvester.dhcp.offer import Offer
-from cni_harvester.dhcp.sightings import Sightings
+from cni_harvester.dhcp.sightings import Elsewhere, Sightings
 from cni_harvester.dhcp.wishes import Wishes
 from cni_harvester.wire import dhcp
 
@@ -112,7 +112,7 @@ def _explain_failure(seen: Sightings, wishes: Wishes, where: str, vlan_at_uplink
     if seen.offers:
         return _explain_offers(seen.offers, wishes, where)
     if stray := [e for e in seen.elsewhere if e.vlan != vlan_at_uplink]:
-        found = _join(f"{_name_vlan(e.vlan)} (server {e.server or e.server_mac})" for e in stray)
+        found = _join(map(_name_stray, stray))
         return Reason.WRONG_VLAN, f"the answer for {where} came back in another VLAN: {found}"
     if seen.elsewhere:
         return Reason.DROPPED_ON_NODE, f"an answer for {where} came in at the uplink, and did not reach the machine"
@@ -151,8 +151,9 @@ def _count(things: Collection[object], what: str) -> str:
     return f"{len(things)} {what}{'s' if len(things) > 1 else ''}"
 
 
-def _name_vlan(vlan: int | None) -> str:
-    return f"VLAN {vlan}" if vlan else "untagged"
+def _name_stray(answer: Elsewhere) -> str:
+    where = f"VLAN {answer.vlan}" if answer.vlan else "untagged"
+    return f"{where} (server {answer.server or answer.server_mac})"
 
 
 def _find_warnings(
@@ -171,20 +172,24 @@ def _find_warnings(
         yield from (f"{mac}: {_join(faults)}" for mac, faults in sorted(seen.unreadable.items()))
         for stray in sorted(seen.elsewhere, key=lambda e: e.vlan or 0):
             if stray.vlan != vlan_at_uplink:
-                yield f"an answer for {where} came in at the uplink as {_name_vlan(stray.vlan)}"
+                yield f"an answer for {where} came back in another VLAN: {_name_stray(stray)}"
     for (server, mac), count in seen.answers.items():
         if count > seen.questions:
             yield f"DHCP server {server or 'without identifier'} ({mac}) answered {count} times to {seen.questions}"
 
 
 def _find_disagreement(usable: list[Offer], where: str) -> Iterable[str]:
-    """Warn of several servers, if their networks or gateways differ."""
-    by_server = {(offer.server, offer.server_mac): offer for offer in reversed(usable)}
-    if len({offer.route for offer in by_server.values()}) < 2:
+    """Warn of offers whose networks or gateways differ: several servers', or one's that contradicts itself."""
+    different = list({(offer.server, offer.server_mac, offer.route): offer for offer in usable}.values())
+    if len({offer.route for offer in different}) < 2:
         return
-    count = {2: "two", 3: "three", 4: "four"}.get(len(by_server), str(len(by_server)))
-    said = _join(f"{o.server} ({o.server_mac}) says {o.network} via {o.gateway}" for o in reversed(by_server.values()))
-    yield f"{count} DHCP servers on {where} disagree: {said}"
+    servers = len({(offer.server, offer.server_mac) for offer in different})
+    count = {2: "two", 3: "three", 4: "four"}.get(servers, str(servers))
+    said = _join(f"{o.server} ({o.server_mac}) says {o.network} via {o.gateway}" for o in different)
+    if servers == 1:
+        yield f"{name_server(different[0])} on {where} contradicts itself: {said}"
+    else:
+        yield f"{count} DHCP servers on {where} disagree: {said}"
 
 
 def _join(parts: Iterable[str]) -> str:

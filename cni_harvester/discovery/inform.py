@@ -62,10 +62,12 @@ def complete(machine: Machine, server: IPv4Address, own: IPv4Interface, offer: O
     return _merge(offer, found[0]) if found else None
 
 
-def _merge(offer: Offer | None, answer: Offer) -> Offer:
-    """Fill what an offer lacks from the answer to an INFORM; what it had stays."""
+def _merge(offer: Offer | None, answer: Offer) -> Offer | None:
+    """Fill what an offer lacks from the answer to an INFORM; what it had stays. None when the two contradict."""
     if offer is None:
         return answer
+    if offer.network and answer.gateway and answer.gateway not in offer.network:
+        return None
     lacking = {f.name: getattr(answer, f.name) for f in dataclasses.fields(offer) if not getattr(offer, f.name)}
     lacking["remarks"] = answer.remarks
     return dataclasses.replace(offer, **lacking)

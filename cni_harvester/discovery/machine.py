@@ -59,11 +59,15 @@ class Machine:
 
 
 @contextlib.contextmanager
-def join_network(place: Place) -> Iterator[Machine]:
+def join_network(place: Place, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Iterator[Machine]:
     """Attach a machine for the time of a `with` block.
 
     Its MAC is the same each time on one node, so that a DHCP server keeps offering the same address and does not run
     out of them.
+
+    Args:
+        place: the network.
+        busy_timeout_s: how long to wait while another probe of this network runs.
 
     Raises:
         NotReady: the bridge is down; a probe sets nothing up.
@@ -72,7 +76,7 @@ def join_network(place: Place) -> Iterator[Machine]:
     """
     _require_up(place)
     mac = _derive_probe_mac(place)
-    with _claim(place), _make_namespace() as namespace:
+    with _claim(place, busy_timeout_s), _make_namespace() as namespace:
         request = _make_request(place, mac, namespace)
         with _delete_at_our_end(request):
             result = _attach(place, request)
@@ -93,12 +97,12 @@ def _derive_probe_mac(place: Place) -> str:
 
 
 @contextlib.contextmanager
-def _claim(place: Place) -> Iterator[None]:
+def _claim(place: Place, timeout_s: float) -> Iterator[None]:
     """Be the only one that probes a network from this node; wait while somebody else does.
 
     The claim is a socket address in the kernel, which is free again when its holder ends, however that happens.
     """
-    give_up_s = time.monotonic() + _BUSY_TIMEOUT_S
+    give_up_s = time.monotonic() + timeout_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as claim:
         while True:
             try:
@@ -109,7 +113,7 @@ def _claim(place: Place) -> Iterator[None]:
                     raise
             if time.monotonic() > give_up_s:
                 message = f"cannot probe {place}: another probe of it is running"
-                raise TryAgainLater(message, f"waited {_BUSY_TIMEOUT_S:g} s for its end")
+                raise TryAgainLater(message, f"waited {timeout_s:g} s for its end")
             time.sleep(_BUSY_POLL_S)
         yield
 
@@ -193,7 +197,8 @@ def _delete_at_our_end(request: Request) -> Iterator[None]:
             response = handle(Request(environment, request.stdin))
             if response.exit_status == 0:
                 guard.kill()  # it has done nothing yet but read
-    _end_guard(guard, response)
+            pipe.close()
+            _end_guard(guard, response)
 
 
 def _end_guard(guard: subprocess.Popen[bytes], response: Response) -> None:

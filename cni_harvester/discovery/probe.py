@@ -56,7 +56,8 @@ class Probe:
         if reply := read_reply(frame):
             seen.note_reply(reply)
             return self.wishes.first and any(self.wishes.accepts(offer) for offer in seen.offers)
-        if advertisement := ndp.decode_advertisement(frame.data, checksummed=frame.checksummed):
+        advertisement = ndp.decode_advertisement(frame.data, checksummed=frame.checksummed)
+        if advertisement and frame.vlan is None:
             seen.note_advertisement(advertisement)
         return False
 

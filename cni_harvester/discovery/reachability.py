@@ -118,7 +118,7 @@ class _Echo:
                 self._send(size)
 
         def heard(_: FrameSocket, frame: Frame) -> bool:
-            answer = icmp.decode_echo(frame.data)
+            answer = icmp.decode_echo(frame.data) if frame.vlan is None else None
             if answer and self._is_ours(answer):
                 if answer.narrow_mtu is None:
                     answered.add(answer.sequence)
