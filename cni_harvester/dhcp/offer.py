@@ -14,6 +14,7 @@ from cni_harvester.wire.dhcp_options import INFINITE_S, StaticRoute
 _ANYWHERE = IPv4Network("0.0.0.0/0")
 _ON_LINK = IPv4Address(0)
 _SHORT_LEASE_S = 60
+NO_GATEWAY = "there is no gateway (option 3 or 121)"
 _ESSENTIAL = frozenset(
     {dhcp_options.MASK, dhcp_options.ROUTER, dhcp_options.SERVER_ID, dhcp_options.LEASE_TIME, dhcp_options.MESSAGE_TYPE}
     | {dhcp_options.CLASSLESS_ROUTES, dhcp_options.OVERLOAD}
@@ -227,7 +228,7 @@ def _find_remarks(offer: Offer) -> list[str]:
     if times != sorted(times):
         remarks.append(f"renewal, rebinding and lease time are out of order: {', '.join(f'{t} s' for t in times)}")
     if offer.gateway is None:
-        remarks.append("there is no gateway (option 3 or 121)")
+        remarks.append(NO_GATEWAY)
     elif len(offer.routers) > 1:
         remarks.append(f"{len(offer.routers)} routers: {', '.join(map(str, offer.routers))}; the first one counts")
     if offer.gateway and offer.routers and offer.gateway not in offer.routers:

@@ -37,6 +37,7 @@ class Sightings:
         strangers: MACs of the other clients that servers answered.
         unreadable: faults of messages that do not even say whom they are for, by sender.
         senders: MACs of everyone who was heard on the network.
+        beyond: MACs of those that were heard coming in at the uplink; None where there is no uplink to listen on.
         elsewhere: answers to us that the uplink saw, and those that came to us with a tag, which no machine hears.
         advertisements: what IPv6 routers advertise.
     """
@@ -50,6 +51,7 @@ class Sightings:
     strangers: set[str] = field(default_factory=set)
     unreadable: dict[str, tuple[str, ...]] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
+    beyond: set[str] | None = None
     elsewhere: set[Elsewhere] = field(default_factory=set)
     advertisements: list[Advertisement] = field(default_factory=list)
 
@@ -57,6 +59,10 @@ class Sightings:
         """Keep who sent a frame, whatever it is; one with a tag is another network's."""
         if frame.vlan is None:
             self.senders.add(frame.data[6:12].hex(":"))
+
+    def note_beyond(self, frame: Frame) -> None:
+        """Keep who sent a frame of this network that came in at the uplink: not from this node."""
+        self.beyond = (self.beyond or set()) | {frame.data[6:12].hex(":")}
 
     def note_reply(self, reply: Reply) -> None:
         """Keep a DHCP message that the machine heard."""

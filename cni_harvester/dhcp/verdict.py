@@ -141,8 +141,12 @@ def _explain_silence(seen: Sightings, wishes: Wishes, where: str) -> tuple[Reaso
     if seen.strangers:
         return Reason.OTHERS_ONLY, f"DHCP answers on {where} were for {_count(seen.strangers, 'other client')} only"
     asked = f"{seen.questions} question{'s' if seen.questions > 1 else ''} in {wishes.timeout_s:g} s"
+    if seen.beyond == set() and seen.senders:  # those do not tell that the VLAN reaches the switch
+        heard = _count(seen.senders, "station")
+        text = f"nothing at all was heard on {where} from beyond its uplink ({asked}), only {heard} of this node"
+        return Reason.SILENCE, text
     if seen.senders:
-        heard = _count(seen.senders, "other station")
+        heard = _count(seen.beyond or seen.senders, "other station")
         return Reason.NO_SERVER, f"no DHCP server answers on {where} ({asked}); {heard} can be heard there"
     return Reason.SILENCE, f"nothing at all was heard on {where}, not even broadcasts ({asked})"
 

@@ -1,6 +1,5 @@
 """Discovery of one network, from joining it to the report; and the check of a route that a person has set."""
 
-import dataclasses
 import os
 import platform
 import time
@@ -8,14 +7,14 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Interface
 
 from cni_harvester.attach.uplink import find_uplink
-from cni_harvester.dhcp.offer import Offer
+from cni_harvester.dhcp.offer import NO_GATEWAY, Offer
 from cni_harvester.dhcp.sightings import Sightings
 from cni_harvester.dhcp.verdict import Reason, Verdict, judge_sightings, name_server
 from cni_harvester.dhcp.wishes import Wishes
 from cni_harvester.discovery import inform
 from cni_harvester.discovery.facts import DHCP_PRESENT, GATEWAY_ARP, Answer, Fact
 from cni_harvester.discovery.machine import Machine, Place, join_network
-from cni_harvester.discovery.probe import Probe
+from cni_harvester.discovery.probe import Probe, Uplink
 from cni_harvester.discovery.reachability import check_gateway
 from cni_harvester.discovery.report import Discovery
 from cni_harvester.kernel import bridge_vlans, links
@@ -31,9 +30,9 @@ def discover(place: Place, wishes: Wishes) -> Discovery:
     """
     at, began_s = datetime.now(UTC), time.monotonic()
     with join_network(place) as machine:
-        uplink, tag = _find_uplink(place)
+        uplink = _find_uplink(place)
         seen = Probe(machine, uplink, wishes).run()
-        verdict = judge_sightings(seen, wishes, str(place), tag)
+        verdict = judge_sightings(seen, wishes, str(place), uplink.tag if uplink else None)
         verdict = _complete(machine, wishes, verdict, place)
         offer = verdict.offer
         facts = [_judge_dhcp(verdict)]
@@ -73,18 +72,18 @@ def get_node_name() -> str:
     return os.environ.get("NODENAME") or platform.node()
 
 
-def _find_uplink(place: Place) -> tuple[str, int | None]:
-    """Return the uplink's name, empty if there is none, and the tag that the network's frames have on it."""
+def _find_uplink(place: Place) -> Uplink | None:
+    """Return the uplink of a network; None when its bridge has none."""
     with Handle() as host:
         bridge = links.find_link(host, place.bridge)
         uplink = find_uplink(host, bridge) if bridge else None
         if bridge is None or uplink is None:
-            return "", None
+            return None
         if bridge.bridge is None or not bridge.bridge.vlan_filtering:
-            return uplink.name, None
+            return Uplink(uplink.name, None)
         table = bridge_vlans.get_port_vlans(host, uplink)
         vid = place.vlan or bridge.bridge.default_pvid
-        return uplink.name, None if vid in table.untagged else vid
+        return Uplink(uplink.name, None if vid in table.untagged else vid)
 
 
 def _complete(machine: Machine, wishes: Wishes, verdict: Verdict, place: Place) -> Verdict:
@@ -96,7 +95,8 @@ def _complete(machine: Machine, wishes: Wishes, verdict: Verdict, place: Place) 
     if offer is None or offer.gateway is None:
         return verdict
     text = f"DHCP server {wishes.server} has {offer.network} via {offer.gateway} on {place} (DHCPINFORM)"
-    return dataclasses.replace(verdict, reason=Reason.FOUND, text=text, offer=offer)
+    warnings = tuple(warning for warning in verdict.warnings if not warning.endswith(NO_GATEWAY))
+    return Verdict(Reason.FOUND, text, offer, warnings)
 
 
 def _offered(verdict: Verdict) -> IPv4Interface | None:

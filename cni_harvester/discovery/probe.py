@@ -9,9 +9,17 @@ from cni_harvester.dhcp.exchange import converse, read_reply
 from cni_harvester.dhcp.sightings import Sightings
 from cni_harvester.dhcp.wishes import Wishes
 from cni_harvester.discovery.machine import Machine
-from cni_harvester.kernel.frames import DHCP_REPLIES, Frame, FrameSocket
+from cni_harvester.kernel.frames import DHCP_AND_GROUPS, Frame, FrameSocket
 from cni_harvester.wire import dhcp, ndp
 from cni_harvester.wire.dhcp import Question
+
+
+@dataclass(frozen=True)
+class Uplink:
+    """The uplink of a network: its name, and the tag that the network's frames have on it; None is untagged."""
+
+    name: str
+    tag: int | None
 
 
 @dataclass
@@ -20,12 +28,12 @@ class Probe:
 
     Args:
         machine: the machine that asks.
-        uplink: the node's uplink of that network, on which stray answers may be seen; empty when there is none.
+        uplink: the node's uplink of that network, on which stray answers may be seen; None when there is none.
         wishes: what is to be found out.
     """
 
     machine: Machine
-    uplink: str
+    uplink: Uplink | None
     wishes: Wishes
 
     def run(self) -> Sightings:
@@ -35,17 +43,17 @@ class Probe:
             port = stack.enter_context(FrameSocket(self.machine.interface, self.machine.namespace))
             sockets = [port]
             if self.uplink:
-                sockets.append(stack.enter_context(FrameSocket(self.uplink, accept=DHCP_REPLIES)))
+                sockets.append(stack.enter_context(FrameSocket(self.uplink.name, accept=DHCP_AND_GROUPS)))
+                seen.beyond = set()
 
             def ask(elapsed_s: float) -> None:
                 _send_questions(port, seen, elapsed_s)
 
             def heard(sock: FrameSocket, frame: Frame) -> bool:
-                if sock is not port:
-                    if reply := read_reply(frame):
-                        seen.note_at_uplink(reply)
-                    return False
-                return self._hear(seen, frame)
+                if sock is port:
+                    return self._hear(seen, frame)
+                self._hear_at_uplink(seen, frame)
+                return False
 
             converse(sockets, ask, heard, until_s=time.monotonic() + self.wishes.timeout_s)
         return seen
@@ -60,6 +68,13 @@ class Probe:
         if advertisement and frame.vlan is None:
             seen.note_advertisement(advertisement)
         return False
+
+    def _hear_at_uplink(self, seen: Sightings, frame: Frame) -> None:
+        """Keep what comes in at the uplink: answers to us in whatever VLAN, and who speaks in ours."""
+        if reply := read_reply(frame):
+            seen.note_at_uplink(reply)
+        if self.uplink and frame.vlan == self.uplink.tag:
+            seen.note_beyond(frame)
 
 
 def _send_questions(port: FrameSocket, seen: Sightings, elapsed_s: float) -> None:

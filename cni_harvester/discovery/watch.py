@@ -128,8 +128,8 @@ class Watch:
         state = self._states[target]
         try:
             change = Change(target, self._run(target, state.route, self._wishes))
-        except HarvesterError as e:
-            change = Change(target, None, e.msg)
+        except (HarvesterError, OSError) as e:  # whatever it is, the other networks must be watched
+            change = Change(target, None, str(e))
         self._plan_next(target, state, change.found)
         state.latest = change
         short = summarize(change)

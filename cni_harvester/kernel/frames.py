@@ -38,7 +38,7 @@ _RECEIVE_BUFFER_BYTES = 8 << 20
 Instruction = tuple[int, int, int, int]
 """One of a classic BPF program: code, jump if true, jump if false, operand (Documentation/networking/filter.rst)."""
 
-DHCP_REPLIES: tuple[Instruction, ...] = (
+DHCP_AND_GROUPS: tuple[Instruction, ...] = (
     (0x28, 0, 0, 12),  # ldh [12]: EtherType, behind the tag that the kernel took off
     (0x15, 0, 8, 0x0800),  # IPv4?
     (0x30, 0, 0, 23),  # ldb [23]: protocol
@@ -49,9 +49,13 @@ DHCP_REPLIES: tuple[Instruction, ...] = (
     (0x48, 0, 0, 16),  # ldh [x + 16]: destination port
     (0x15, 0, 1, 68),  # a DHCP client's?
     (0x06, 0, 0, 0xFFFFFFFF),  # the whole frame
+    (0x30, 0, 0, 0),  # ldb [0]: destination MAC
+    (0x45, 0, 1, 0x01),  # for a group?
+    (0x06, 0, 0, 64),  # its head
     (0x06, 0, 0, 0),  # nothing
 )
-"""Lets pass what DHCP servers and relays send to clients."""
+"""Lets pass what DHCP servers and relays send to clients, and the heads of broadcasts and multicasts: all that is worth
+hearing on an uplink that is in use, and little enough."""
 
 
 @dataclass(frozen=True)
