@@ -12,7 +12,7 @@ from cni_harvester.model.attachment import Attachment, network_group, parse_alia
 
 
 def gc(call: Call, *, trace: Trace) -> None:
-    """Remove what belongs to this network and to no valid attachment, then forward to the IPAM plugin.
+    """Have the IPAM plugin collect its garbage, then remove what belongs to this network and to no valid attachment.
 
     Raises:
         InvalidNetworkConfig: the list is missing or malformed; that never means "all".
@@ -20,6 +20,11 @@ def gc(call: Call, *, trace: Trace) -> None:
     """
     valid = parse_valid_attachments(call)
     failures: list[str] = []
+    if plugin := ipam.find_type(call):  # first, for a lease can only be released over an interface that is still there
+        try:
+            ipam.run_plugin(call, plugin, "GC", trace=trace)
+        except HarvesterError as e:
+            failures.append(f'IPAM plugin "{plugin}": {e.msg}')
     with Handle(trace=trace) as host:
         stale = [link for link in links.list_links(host) if _is_stale(link, call.name, valid)]
         for link in stale:
@@ -33,11 +38,6 @@ def gc(call: Call, *, trace: Trace) -> None:
             except HarvesterError as e:
                 failures.append(e.msg)
         _put_bridge_in_order(host, call, failures)
-    if plugin := ipam.find_type(call):
-        try:
-            ipam.run_plugin(call, plugin, "GC", trace=trace)
-        except HarvesterError as e:
-            failures.append(f'IPAM plugin "{plugin}": {e.msg}')
     if failures:
         raise GcIncomplete(
             f'cannot collect all garbage of network "{call.name}": {len(failures)} failed',
