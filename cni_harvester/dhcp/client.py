@@ -4,6 +4,7 @@ A packet socket because an interface without an address can neither send nor rec
 heard instead, in the words of `verdict`.
 """
 
+import contextlib
 import itertools
 import random
 import time
@@ -17,7 +18,7 @@ from cni_harvester.dhcp.offer import Offer, judge
 from cni_harvester.dhcp.sightings import Sightings
 from cni_harvester.dhcp.verdict import choose_offer, judge_sightings
 from cni_harvester.dhcp.wishes import Wishes
-from cni_harvester.errors import TryAgainLater
+from cni_harvester.errors import HarvesterError, TryAgainLater
 from cni_harvester.kernel.frames import Frame, FrameSocket
 from cni_harvester.wire import dhcp
 from cni_harvester.wire.dhcp import BROADCAST_MAC, Question
@@ -28,6 +29,9 @@ than RFC 2131's 4 s."""
 _REQUEST_TRIES_S = 8.0
 _PROBE_S = 0.2
 """How long to listen for somebody who has the address; answers on the same link take milliseconds."""
+_PAUSE_S, _PAUSE_AFTER_DECLINE_S = 1.0, 10.0
+"""Before all begins anew after a refusal, and after a DECLINE, of which each makes a real server put an address aside:
+RFC 2131, section 3.1, point 5, asks for ten seconds."""
 _NOWHERE, _EVERYWHERE = IPv4Address(0), IPv4Address(0xFFFFFFFF)
 
 
@@ -52,15 +56,34 @@ def take_lease(port: FrameSocket, client: Client, *, timeout_s: float, where: st
         if offer is None:
             verdict = judge_sightings(seen, wishes, where, None)
             raise _give_up(where, timeout_s, last or verdict.text, verdict.advice)
-        granted, last = _request(port, client, offer, until_s)
-        if granted is None:
-            continue
-        holders = find_holder(port, granted.address, timeout_s=_PROBE_S).macs
-        if not holders:
+        with _released_on_failure(port, client, offer):
+            granted, last = _request(port, client, offer, until_s)
+            holders = find_holder(port, granted.address, timeout_s=_PROBE_S).macs if granted else ()
+        if granted and not holders:
             return granted
-        last = f"{granted.address}, which was granted, is in use by {holders[0]}"
-        port.send(dhcp.encode_question(_make_question(dhcp.DECLINE, client, make_grant(granted))))
+        pause_s = _PAUSE_S
+        if granted:
+            last = f"{granted.address}, which was granted, is in use by {holders[0]}"
+            port.send(dhcp.encode_question(_make_question(dhcp.DECLINE, client, make_grant(granted))))
+            pause_s = _PAUSE_AFTER_DECLINE_S
+        if time.monotonic() + pause_s >= until_s:
+            break
+        time.sleep(pause_s)
     raise _give_up(where, timeout_s, last)
+
+
+@contextlib.contextmanager
+def _released_on_failure(port: FrameSocket, client: Client, offer: Offer) -> Iterator[None]:
+    """Give back what is asked for in a `with` block that an exception ends, a termination signal too.
+
+    The server may have granted it by then, even if its answer did not come yet; if not, it ignores that.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(HarvesterError):
+            release(port, client, make_grant(offer))
+        raise
 
 
 def make_grant(granted: Offer) -> Grant:
@@ -85,7 +108,8 @@ def renew(port: FrameSocket, client: Client, held: Grant, *, rebind: bool, timeo
         destination_mac=BROADCAST_MAC if rebind else held.server_mac,
         destination=_EVERYWHERE if rebind else held.server,
     )
-    return _ask(port, question, until_s=time.monotonic() + timeout_s, waits=itertools.repeat(timeout_s / 2))
+    waits = itertools.repeat(timeout_s / 2)
+    return _ask(port, client, question, until_s=time.monotonic() + timeout_s, waits=waits)
 
 
 def release(port: FrameSocket, client: Client, held: Grant) -> None:
@@ -142,7 +166,7 @@ def _request(port: FrameSocket, client: Client, offer: Offer, until_s: float) ->
         client_id=client.identifier,
     )
     until_s = min(until_s, time.monotonic() + _REQUEST_TRIES_S)
-    answer = _ask(port, question, until_s=until_s, waits=_plan_quick_waits())
+    answer = _ask(port, client, question, until_s=until_s, waits=_plan_quick_waits())
     if answer is None:
         return None, f"DHCP server {offer.server} offered {offer.address}, and does not answer the request for it"
     if answer.kind == dhcp.NAK:
@@ -153,8 +177,10 @@ def _request(port: FrameSocket, client: Client, offer: Offer, until_s: float) ->
     return answer, ""
 
 
-def _ask(port: FrameSocket, question: Question, *, until_s: float, waits: Iterator[float]) -> Offer | None:
-    """Send a REQUEST until it is answered; return the ACK or NAK."""
+def _ask(
+    port: FrameSocket, client: Client, question: Question, *, until_s: float, waits: Iterator[float]
+) -> Offer | None:
+    """Send a REQUEST until it is answered by a server that the client believes; return the ACK or NAK."""
     answers: list[Offer] = []
     asked_at_s = time.monotonic()
 
@@ -164,7 +190,9 @@ def _ask(port: FrameSocket, question: Question, *, until_s: float, waits: Iterat
     def heard(_: FrameSocket, frame: Frame) -> bool:
         reply = read_reply(frame)
         if reply and is_answer(reply, question) and reply.kind in {dhcp.ACK, dhcp.NAK} and not reply.faults:
-            answers.append(judge(reply, expected=dhcp.ACK, asked_at_s=asked_at_s))
+            answer = judge(reply, expected=dhcp.ACK, asked_at_s=asked_at_s)
+            if client.only_server in {None, answer.server}:
+                answers.append(answer)
         return bool(answers)
 
     converse([port], ask, heard, until_s=until_s, waits=waits)

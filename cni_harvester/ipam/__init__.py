@@ -4,10 +4,12 @@ Our own attachments call it in their process; any other main plugin (macvlan, fo
 specification has it (CNI, section 4 "Plugin Delegation").
 """
 
+import dataclasses
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cni_harvester.cni.request import Call
+from cni_harvester.cni.versions import NEWEST
 
 if TYPE_CHECKING:  # netlink is loaded by the verbs
     from cni_harvester.kernel.handle import Trace
@@ -39,6 +41,8 @@ def run_plugin(call: Call, plugin: str, command: str, *, trace: "Trace") -> dict
         from cni_harvester.cni.delegate import delegate
 
         return delegate(call, plugin, command)
+    if command == "ADD":  # whose answer stays here: an old version could not say that a route is on the link
+        call = dataclasses.replace(call, cni_version=NEWEST)
     module = VERB_MODULES[command]
     document: dict[str, Any] | None = getattr(import_module(f"{__name__}.{module}"), module)(call, trace=trace)
     return document

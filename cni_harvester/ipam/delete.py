@@ -32,20 +32,20 @@ def remove_and_release(attachment: Attachment, netns: str = "") -> None:
     except DecodeFailed as e:
         log.warning("%s", e.msg)
         lease = None
-    if lease:
-        try:
-            send_release(lease, netns or lease.netns)
-        except (UnknownContainer, KernelRefused) as e:
-            log.warning("cannot release %s: %s", lease.address, e.msg)
+    if lease and not lease.is_void:
+        release_lease(lease, netns or lease.netns)
     remove_lease(attachment)
 
 
-def send_release(lease: Lease, netns: str) -> None:
-    """Tell the server that an address is free again.
+def release_lease(lease: Lease, netns: str) -> None:
+    """Tell the server that an address is free again; only log it when the interface is not there any more, or down."""
+    try:
+        _send_release(lease, netns)
+    except (UnknownContainer, KernelRefused) as e:
+        log.warning("cannot release %s: %s", lease.address, e.msg)
 
-    Raises:
-        HarvesterError: the namespace or the interface is not there any more, or is down.
-    """
+
+def _send_release(lease: Lease, netns: str) -> None:
     from cni_harvester.dhcp.client import release
     from cni_harvester.kernel import namespaces
     from cni_harvester.kernel.frames import FrameSocket

@@ -2,8 +2,9 @@
 
 from cni_harvester.cni.request import Call
 from cni_harvester.cni.valid_attachments import parse_valid_attachments
+from cni_harvester.errors import DecodeFailed
 from cni_harvester.ipam.delete import remove_and_release
-from cni_harvester.ipam.lease import list_leases
+from cni_harvester.ipam.lease import list_paths, read_lease
 from cni_harvester.kernel.handle import Trace
 
 
@@ -12,11 +13,18 @@ def gc(call: Call, *, trace: Trace) -> None:
 
     Raises:
         InvalidNetworkConfig: the list of valid attachments is missing or malformed; that never means "all".
-        DecodeFailed: a lease's file is damaged.
+        DecodeFailed: a lease's file is damaged; the others were looked at.
     """
     del trace  # a RELEASE changes nothing on this node
     valid = parse_valid_attachments(call)
-    stale = [lease for lease in list_leases() if lease.attachment.network == call.name]
-    for lease in stale:
-        if lease.attachment not in valid:
+    damaged: DecodeFailed | None = None
+    for path in list_paths():
+        try:
+            lease = read_lease(path)
+        except DecodeFailed as e:  # it may be another network's: the stale ones of this one go all the same
+            damaged = e
+            continue
+        if lease and lease.attachment.network == call.name and lease.attachment not in valid:
             remove_and_release(lease.attachment)
+    if damaged:
+        raise damaged

@@ -13,7 +13,7 @@ _ANYWHERE = IPv4Network("0.0.0.0/0")
 
 
 def make_lease(attachment: Attachment, netns: str, client: Client, granted: Offer) -> Lease:
-    """Make the record of a grant; what the server does not say of renewal is RFC 2131's (section 4.4.5).
+    """Make the record of a grant; what the server does not say of renewal, or not well, is RFC 2131's (section 4.4.5).
 
     Args:
         attachment: whose lease it is.
@@ -23,8 +23,10 @@ def make_lease(attachment: Attachment, netns: str, client: Client, granted: Offe
     """
     if granted.network is None or granted.server is None or granted.lease_s is None:
         raise ValueError("a usable grant has a mask, a server and a lease time")  # a bug, not an input
-    t1_s = min(granted.t1_s or granted.lease_s // 2, granted.lease_s)
-    t2_s = min(max(t1_s, granted.t2_s or granted.lease_s * 7 // 8), granted.lease_s)
+    usual = granted.lease_s // 2, granted.lease_s * 7 // 8
+    t1_s, t2_s = granted.t1_s or usual[0], granted.t2_s or usual[1]
+    if not t1_s <= t2_s < granted.lease_s:  # nonsense, by which it would never be renewed
+        t1_s, t2_s = usual
     default = [(_ANYWHERE, granted.gateway)] if granted.gateway else []
     others = [(r.destination, None if r.gateway == _ON_LINK else r.gateway) for r in granted.routes]
     return Lease(

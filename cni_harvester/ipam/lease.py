@@ -169,9 +169,14 @@ def find_lease(attachment: Attachment) -> Lease | None:
     return read_lease(find_path(attachment))
 
 
+def list_paths() -> list[Path]:
+    """Return the files of all leases of the node."""
+    return sorted(DIRECTORY.glob("*.json"))
+
+
 def list_leases() -> list[Lease]:
     """Return all leases of the node; DecodeFailed when a file is damaged."""
-    found = (read_lease(path) for path in sorted(DIRECTORY.glob("*.json")))
+    found = (read_lease(path) for path in list_paths())
     return [lease for lease in found if lease]
 
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 from cni_harvester.dhcp.client import renew, take_lease
 from cni_harvester.dhcp.offer import Offer
+from cni_harvester.ipam.delete import release_lease
 from cni_harvester.ipam.grant import make_lease
-from cni_harvester.ipam.lease import Lease
+from cni_harvester.ipam.lease import Lease, now_s
+from cni_harvester.ipam.schedule import find_change
 from cni_harvester.kernel import addresses, links, namespaces, routes
 from cni_harvester.kernel.frames import FrameSocket, hold_udp_port
 from cni_harvester.kernel.handle import Handle, Trace
@@ -29,8 +31,10 @@ def extend(lease: Lease, *, rebind: bool) -> Lease | None:
         LeaseRefusedError: the server refuses.
         HarvesterError: the namespace or the interface is gone, or down.
     """
+    began_s = now_s()
+    timeout_s = min(_ANSWER_TIMEOUT_S, find_change(lease, began_s) - began_s)  # at its end the address is not ours
     with _open_port(lease) as port:
-        answer = renew(port, lease.client, lease.grant, rebind=rebind, timeout_s=_ANSWER_TIMEOUT_S)
+        answer = renew(port, lease.client, lease.grant, rebind=rebind, timeout_s=timeout_s)
     if answer is None:
         return None
     if answer.kind == dhcp.NAK:
@@ -69,6 +73,11 @@ def _open_port(lease: Lease) -> Iterator[FrameSocket]:
         yield port
 
 
+def release(lease: Lease) -> None:
+    """Give an address back, as far as that is possible still."""
+    release_lease(lease, lease.netns)
+
+
 def configure(old: Lease, new: Lease, *, trace: Trace) -> None:
     """Bring the interface from one lease's address and routes to another's; nothing is touched that stays the same."""
     if not old.is_void and (old.address, old.routes) == (new.address, new.routes):
@@ -80,7 +89,7 @@ def configure(old: Lease, new: Lease, *, trace: Trace) -> None:
         keep_address = not old.is_void and old.address == new.address
         if not old.is_void:
             _take_away(guest, link, old, keep_address=keep_address)
-        if not keep_address:
+        if new.address not in {address.interface for address in addresses.list_addresses(guest, link)}:
             addresses.add_address(guest, link, new.address, detect_duplicates=False)
         for route in _list_routes(new):
             routes.add_route(guest, link, route)
