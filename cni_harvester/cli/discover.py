@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.status import Status
 
 from cni_harvester.cli.main import FAILED
-from cni_harvester.cli.output import format_option, make_console, make_table, print_document
+from cni_harvester.cli.options import format_option, timeout_option
+from cni_harvester.cli.output import make_console, make_table, print_document
 from cni_harvester.dhcp.offer import Offer
-from cni_harvester.dhcp.wishes import DEFAULT_TIMEOUT_S, Wishes
+from cni_harvester.dhcp.wishes import Wishes
 from cni_harvester.discovery.discover import discover as run
 from cni_harvester.discovery.facts import Answer
 from cni_harvester.discovery.machine import Place
@@ -59,14 +60,7 @@ class Address(click.ParamType[Any]):
 @click.option("--server", type=Address(), help="Only this DHCP server's answers count.")
 @click.option("--trusted", type=Address(), multiple=True, help="A DHCP server that may be there; others are rogue.")
 @click.option("--address", type=Address(with_prefix=True), help="An address that may be used for the checks.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1, 600),
-    default=DEFAULT_TIMEOUT_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to listen for DHCP servers.",
-)
+@timeout_option
 @click.option("--first", is_flag=True, help="Be content with the first usable answer.")
 @click.option("--checks/--no-checks", default=True, help="Check what can be reached, too.")
 @format_option

@@ -8,7 +8,8 @@ import time
 
 import click
 
-from cni_harvester.cli.output import format_option, make_console, make_table, print_document
+from cni_harvester.cli.options import format_option
+from cni_harvester.cli.output import make_console, make_table, print_document
 from cni_harvester.ipam import lease as store
 from cni_harvester.ipam.keeper import LeaseEvent, LeaseKeeper
 from cni_harvester.ipam.lease import Lease, now_s

@@ -2,14 +2,11 @@
 
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-FORMATS = ("table", "json", "yaml")
 _UNLIMITED_COLUMNS = 400
 """Width where nobody looks at a terminal: a table in a file or pipe must not be folded at 80 columns."""
 
@@ -18,12 +15,6 @@ def make_console(*, stderr: bool = False) -> Console:
     """Return a console on standard output or standard error."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else _UNLIMITED_COLUMNS, highlight=False)
-
-
-def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `-o table|json|yaml` to a command."""
-    option = click.option("-o", "--output", type=click.Choice(FORMATS), default="table", help="Form of the result.")
-    return option(function)
 
 
 def print_document(document: object, output: str) -> None:

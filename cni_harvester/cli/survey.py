@@ -7,7 +7,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from cni_harvester.cli.output import format_option, make_console, make_table, print_document
+from cni_harvester.cli.options import format_option
+from cni_harvester.cli.output import make_console, make_table, print_document
 from cni_harvester.discovery.discover import get_node_name
 from cni_harvester.discovery.survey.evidence import SENDERS_KEPT
 from cni_harvester.discovery.survey.findings import Status, SurveyReport, VlanFinding

@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cni_harvester.cli.discover import format_connectivity
+from cni_harvester.cli.options import timeout_option
 from cni_harvester.cli.output import make_console, make_table
-from cni_harvester.dhcp.wishes import DEFAULT_TIMEOUT_S, Wishes
+from cni_harvester.dhcp.wishes import Wishes
 from cni_harvester.discovery.machine import Place
 from cni_harvester.discovery.nad.file import load_file
 from cni_harvester.discovery.nad.fill import make_target
@@ -37,14 +38,7 @@ _LOOK_S = 1.0
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with NetworkAttachmentDefinitions.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1, 600),
-    default=DEFAULT_TIMEOUT_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to listen for DHCP servers.",
-)
+@timeout_option
 @click.option("--live/--lines", default=None, help="A live table (default on a terminal), or a JSON object a line.")
 def watch(*, networks: tuple[str, ...], files: tuple[Path, ...], timeout: float, live: bool | None) -> int:
     """Keep probing networks until stopped, and print what changes.

@@ -7,10 +7,10 @@ from typing import Any
 
 from cni_harvester.dhcp.offer import Offer
 from cni_harvester.dhcp.verdict import Verdict
+from cni_harvester.discovery.documents import drop_empty, offer_to_json
 from cni_harvester.discovery.facts import GATEWAY_ARP, Answer, Fact
 from cni_harvester.discovery.machine import Place
 from cni_harvester.model.route import DHCP_FAILED, PING_FAILED, REACHABLE, UNREACHABLE
-from cni_harvester.wire.dhcp_options import INFINITE_S, StaticRoute
 from cni_harvester.wire.ndp import Advertisement
 
 
@@ -81,45 +81,11 @@ class Discovery:
             "message": verdict.text if verdict else "",
             "advice": verdict.advice if verdict else "",
             "warnings": list(verdict.warnings) if verdict else [],
-            "offers": [_offer_to_json(offer, taken=bool(verdict and offer == verdict.offer)) for offer in self.offers],
+            "offers": [offer_to_json(offer, taken=bool(verdict and offer == verdict.offer)) for offer in self.offers],
             "reachability": [_fact_to_json(fact) for fact in self.facts],
             "ipv6Routers": [_advertisement_to_json(a) for a in self.advertisements],
         }
-        return _drop_empty(document)
-
-
-def _offer_to_json(offer: Offer, *, taken: bool) -> dict[str, Any]:
-    return _drop_empty(
-        {
-            "taken": taken or None,
-            "server": str(offer.server or ""),
-            "serverMAC": offer.server_mac,
-            "relay": str(offer.relay or ""),
-            "address": str(offer.address),
-            "cidr": str(offer.network or ""),
-            "gateway": str(offer.gateway or ""),
-            "routers": [str(router) for router in offer.routers],
-            "routes": [_route_to_json(route) for route in offer.routes],
-            "leaseSeconds": None if offer.lease_s is None else offer.lease_s,
-            "leaseInfinite": offer.lease_s == INFINITE_S or None,
-            "renewalSeconds": offer.t1_s,
-            "rebindingSeconds": offer.t2_s,
-            "mtu": offer.mtu,
-            "broadcast": str(offer.broadcast or ""),
-            "dns": [str(server) for server in offer.dns],
-            "domain": offer.domain,
-            "search": list(offer.search),
-            "ntp": [str(server) for server in offer.ntp],
-            "serverMessage": offer.message,
-            "faults": list(offer.faults),
-            "remarks": list(offer.remarks),
-            "answeredSeconds": round(offer.answered_s, 3),
-        }
-    )
-
-
-def _route_to_json(route: StaticRoute) -> dict[str, str]:
-    return {"destination": str(route.destination), "gateway": str(route.gateway)}
+        return drop_empty(document)
 
 
 def _fact_to_json(fact: Fact) -> dict[str, Any]:
@@ -132,7 +98,7 @@ def _fact_to_json(fact: Fact) -> dict[str, Any]:
 
 
 def _advertisement_to_json(advertisement: Advertisement) -> dict[str, Any]:
-    document = _drop_empty(
+    document = drop_empty(
         {
             "router": str(advertisement.router),
             "routerMAC": advertisement.router_mac,
@@ -144,8 +110,3 @@ def _advertisement_to_json(advertisement: Advertisement) -> dict[str, Any]:
         }
     )
     return document | {"dhcpv6Addresses": advertisement.managed, "dhcpv6Settings": advertisement.other}
-
-
-def _drop_empty(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what says nothing; 0 and false say something."""
-    return {key: value for key, value in document.items() if value not in (None, "", [])}

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from cni_harvester.dhcp.offer import Offer
+from cni_harvester.discovery.documents import drop_empty, offer_to_json
 from cni_harvester.discovery.survey.evidence import SENDERS_KEPT, Evidence, Stray, VlanNotes
 from cni_harvester.discovery.survey.questions import UNTAGGED
 from cni_harvester.model.vlan import format_vids
@@ -113,7 +114,7 @@ class SurveyReport:
 
     def to_json(self) -> dict[str, Any]:
         """The whole of it; keys without a value are left out."""
-        return _drop_empty(
+        return drop_empty(
             {
                 "interface": self.interface,
                 "mac": self.mac,
@@ -186,12 +187,12 @@ def _list_names(evidence: Evidence) -> dict[int, list[str]]:
 
 
 def _finding_to_json(finding: VlanFinding) -> dict[str, Any]:
-    return _drop_empty(
+    return drop_empty(
         {
             "vlan": finding.vlan,
             "status": finding.status.value,
             "names": list(finding.names),
-            "offers": [_offer_to_json(offer) for offer in finding.offers],
+            "offers": [offer_to_json(offer) for offer in finding.offers],
             "gateways": [{"address": str(g.address), "macs": list(g.macs)} for g in finding.gateways],
             "framesHeard": finding.frames or None,
             "senders": finding.senders or None,
@@ -202,24 +203,8 @@ def _finding_to_json(finding: VlanFinding) -> dict[str, Any]:
     )
 
 
-def _offer_to_json(offer: Offer) -> dict[str, Any]:
-    return _drop_empty(
-        {
-            "server": str(offer.server or ""),
-            "serverMAC": offer.server_mac,
-            "relay": str(offer.relay or ""),
-            "address": str(offer.address),
-            "cidr": str(offer.network or ""),
-            "gateway": str(offer.gateway or ""),
-            "faults": list(offer.faults),
-            "remarks": list(offer.remarks),
-            "answeredSeconds": round(offer.answered_s, 3),
-        }
-    )
-
-
 def _bpdu_to_json(bpdu: Bpdu) -> dict[str, Any]:
-    return _drop_empty(
+    return drop_empty(
         {
             "protocol": bpdu.kind,
             "mac": bpdu.mac,
@@ -233,7 +218,7 @@ def _bpdu_to_json(bpdu: Bpdu) -> dict[str, Any]:
 
 
 def _neighbour_to_json(switch: Neighbour) -> dict[str, Any]:
-    return _drop_empty(
+    return drop_empty(
         {
             "protocol": switch.protocol,
             "mac": switch.mac,
@@ -258,11 +243,6 @@ def _stray_to_json(stray: Stray) -> dict[str, Any]:
         "server": str(stray.server or ""),
         "serverMAC": stray.server_mac,
     }
-
-
-def _drop_empty(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what says nothing; 0 and false say something."""
-    return {key: value for key, value in document.items() if value not in (None, "", [])}
 
 
 def name_vlan(vlan: int) -> str:
