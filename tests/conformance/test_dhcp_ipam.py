@@ -28,8 +28,8 @@ MAIN_PLUGINS = {
 RELEASES = frozenset({"macvlan"})
 """The reference `bridge` deletes the interface before it calls its IPAM plugin's DEL, so that nothing can be sent: the
 server has the address back when the lease ends."""
-VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0")
-"""What the reference plugins of Debian 12 speak."""
+VERSIONS = ("0.2.0", "0.3.1", "0.4.0", "1.0.0")
+"""One of each form that results have, of those that the reference plugins of Debian 12 speak."""
 LEASES = Path("/run/cni-harvester/leases")
 OPTIONS: dict[str, Any] = {
     "addresses": ("192.0.2.20", "192.0.2.29"),
@@ -170,7 +170,7 @@ def test_reference_plugin_gets_address_and_routes_from_us(
         plugin.delete(version)
 
 
-@pytest.mark.parametrize("version", [*VERSIONS, "1.1.0"])
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
 def test_answer_to_a_main_plugin_has_all_that_the_server_said(
     room: Container, pod: Container, bundle: Bundle, version: str
 ) -> None:

@@ -359,7 +359,7 @@ def test_check_passes_while_the_lease_runs_and_fails_when_it_has_expired(
     lan: Lan, container: Container, plugin: Plugin
 ) -> None:
     """Nobody renews it here: code 110 names the address, and what should have renewed it."""
-    with lan.serve(kind="kea", lease_s=3) as server:
+    with lan.serve(kind="kea", lease_s=2) as server:
         config = lan.config
         result = plugin.add(config, container)
         check = config | {"prevResult": result}

@@ -185,7 +185,7 @@ def test_what_another_server_says_at_renewal_reaches_the_container(
     rebound, refused, rerouted = lans
     with contextlib.ExitStack() as stack:
         with (
-            rebound.serve(kind="kea", lease_s=16) as gone,
+            rebound.serve(kind="kea", lease_s=12) as gone,
             refused.serve(kind="udhcpd", lease_s=10, addresses=("198.51.100.20", "198.51.100.29")),
             rerouted.serve(kind="isc", lease_s=10, routes={"0.0.0.0/0": "203.0.113.1", "10.0.0.0/8": "203.0.113.9"}),
         ):

@@ -146,7 +146,7 @@ def test_bridges_and_uplinks_tell_of_themselves(lan: Lan, container: Container, 
     names = (lasting, late, cut) = ("lan-br/untagged", "late-br/untagged", "cn9-br/untagged")
     with (
         lan.serve(kind="dnsmasq"),
-        serve_faults(container, "eth0", "none", arp=[]),
+        serve_faults(container, "eth0", "none", arp=[], icmp=True),
         watch(tmp_path, *names) as watcher,
     ):
         assert watcher.wait_for(lasting, 1, 10)["connectivity"] == "true"

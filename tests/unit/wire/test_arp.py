@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_harvester.wire.arp import NOBODY, ArpAnswer, decode_arp, encode_request
+from cni_harvester.wire.arp import ArpAnswer, decode_arp, encode_request
 from tests.unit.wire.packets import CLIENT, CLIENT_MAC, SERVER, SERVER_MAC, make_ethernet, pack_mac
 
+NOBODY = IPv4Address("0.0.0.0")
 BROADCAST_MAC, NO_MAC = "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"
 REQUEST, REPLY = 1, 2
 macs = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))

@@ -101,6 +101,7 @@ def test_question_of_each_kind_says_who_asks(kind: int) -> None:
     sent = send(Question(kind, CLIENT_MAC, XID))
     assert sent.data[:12] == b"\xff" * 6 + pack_mac(CLIENT_MAC)
     assert sent.message[4:8] == bytes.fromhex("12345678")
+    assert sent.message[8:16] == bytes(8)  # it has just begun, takes answers as they come, and has no address
     assert sent.message[28:34] == pack_mac(CLIENT_MAC)
     assert dict(sent.options)[53] == bytes([kind])
     assert dict(sent.options)[61] == b"\1" + pack_mac(CLIENT_MAC)
@@ -114,7 +115,7 @@ def test_question_asks_for_classless_routes_before_the_older_options(kind: int) 
     assert wanted == list(PARAMETERS)
     assert wanted.index(121) < wanted.index(33)
     assert wanted.index(121) < wanted.index(3)
-    assert {1, 3, 6, 26, 33, 51, 54, 58, 59, 121} <= set(wanted)
+    assert sorted(wanted) == [1, 3, 6, 15, 26, 28, 33, 42, 51, 54, 58, 59, 119, 121, 249]
 
 
 @pytest.mark.parametrize("kind", [dhcp.RELEASE, dhcp.DECLINE])
@@ -201,9 +202,9 @@ def test_question_of_any_values_is_read_back(question: Question) -> None:
 # --- what comes back -----------------------------------------------------------------------------------------------
 
 
-def decode(data: bytes, *, checksummed: bool = True) -> Reply:
+def decode(data: bytes, **known: bool) -> Reply:
     """Read a frame that is a server's message."""
-    reply = decode_reply(data, checksummed=checksummed)
+    reply = decode_reply(data, **known)
     assert reply is not None
     return reply
 
@@ -274,6 +275,16 @@ def test_reply_in_a_padded_frame_ends_where_its_packet_ends(padding: bytes) -> N
     unclosed = make_offer(end=b"")
     assert decode(unclosed + padding) == decode(unclosed)
     assert decode(unclosed + padding).options.structure == ("the options have no end (255)",)
+
+
+def test_reply_with_options_in_the_headers_fields_has_only_theirs() -> None:
+    """`sname` ends where `file` begins, and `file` where the cookie does."""
+    reply = decode(make_offer({52: b"\3"}, file=b"\x0f\x7eexample.org", sname=b"\x38\x3ehello"))
+    assert reply.options.structure == (
+        "the options in the file field have no end (255)",
+        "the options in the sname field have no end (255)",
+    )
+    assert reply.options.values.items() >= {15: "example.org", 56: "hello"}.items()
 
 
 # --- faults --------------------------------------------------------------------------------------------------------
@@ -468,7 +479,9 @@ def with_ports(source: int, to: int) -> bytes:
         pytest.param(damage(make_offer(), 14, 0x20), id="IP version 6 in an IPv4 frame"),
         pytest.param(damage(make_offer(), 14, 0x01), id="IP header of 16 bytes"),
         pytest.param(damage(make_offer(), 14, 0x05), id="IP header of 0 bytes"),
-        pytest.param(make_ethernet(b"\x4f" + make_offer()[15:80]), id="IP header beyond the frame"),
+        pytest.param(
+            make_ethernet(b"\x44" + make_offer()[15:32] + b"\0\x44" + bytes(300)), id="port within the IP header"
+        ),
         pytest.param(as_ipv4(protocol=6), id="TCP"),
         pytest.param(as_ipv4(protocol=1), id="ICMP"),
         pytest.param(with_ports(68, 67), id="a client's question"),
@@ -481,6 +494,13 @@ def with_ports(source: int, to: int) -> bytes:
 def test_frame_that_is_no_servers_message_is_nothing(data: bytes) -> None:
     """Other protocols, ports and directions are not answers, however much they look like one behind that."""
     assert decode_reply(data) is None
+
+
+def test_frame_that_ends_within_its_headers_is_nothing() -> None:
+    """An IP header of 60 octets, and UDP's eight behind it: less is no message, even if the port is there."""
+    packet = make_ipv4(DATAGRAM, source=SERVER, to=EVERYWHERE, options=b"\1" * 40)
+    sizes = range(42, 100)
+    assert [size for size in sizes if decode_reply(make_ethernet(packet)[:size])] == list(range(14 + 60 + 8, 100))
 
 
 def test_reply_from_another_port_than_a_servers_is_read() -> None:

@@ -11,11 +11,12 @@ from cni_harvester.wire.icmp import HEADERS_BYTES, EchoAnswer, decode_echo, enco
 from tests.unit.wire.packets import CLIENT, CLIENT_MAC, SERVER, SERVER_MAC, checksum, make_ethernet, make_ipv4, pack_mac
 
 ROUTER = IPv4Address("192.0.2.254")
+IDENTIFIER, SEQUENCE = 0x1234, 0x5678
 ECHO_REPLY, UNREACHABLE, ECHO_REQUEST = 0, 3, 8
 FRAGMENTATION_NEEDED = 4
 
 
-def make_request(size: int = 84, *, identifier: int = 7, sequence: int = 9) -> bytes:
+def make_request(size: int = 84, *, identifier: int = IDENTIFIER, sequence: int = SEQUENCE) -> bytes:
     """Make the request of one client to one gateway."""
     return encode_echo(
         mac=CLIENT_MAC,
@@ -39,7 +40,7 @@ def make_frame(message: bytes, *, source: IPv4Address = SERVER, options: bytes =
     return make_ethernet(make_ipv4(message, source=source, to=CLIENT, protocol=1, options=options, fragment=fragment))
 
 
-def make_reply(identifier: int = 7, sequence: int = 9, payload: bytes = bytes(56)) -> bytes:
+def make_reply(identifier: int = IDENTIFIER, sequence: int = SEQUENCE, payload: bytes = bytes(56)) -> bytes:
     """Write the answer to an echo request."""
     return make_icmp(ECHO_REPLY, 0, struct.pack("!HH", identifier, sequence), payload)
 
@@ -65,7 +66,7 @@ def test_request_has_the_size_that_is_asked_for(size: int) -> None:
     assert checksum(packet[:20]) == 0
     assert checksum(packet[20:]) == 0
     assert packet[20:22] == bytes([ECHO_REQUEST, 0])
-    assert struct.unpack_from("!HH", packet, 24) == (7, 9)
+    assert struct.unpack_from("!HH", packet, 24) == (IDENTIFIER, SEQUENCE)
 
 
 def test_headers_are_what_a_request_has_without_a_payload() -> None:
@@ -86,19 +87,19 @@ def test_request_that_is_answered_is_recognised(identifier: int, sequence: int, 
 
 def test_reply_is_read() -> None:
     """Who answers, what was asked, and how large the answer is."""
-    assert decode_echo(make_frame(make_reply())) == EchoAnswer(SERVER, 7, 9, 84)
+    assert decode_echo(make_frame(make_reply())) == EchoAnswer(SERVER, IDENTIFIER, SEQUENCE, 84)
 
 
 @pytest.mark.parametrize("words", range(1, 11))
 def test_reply_with_ip_options_is_read(words: int) -> None:
     """An IP header of up to 60 octets moves what follows it; the size is that of the whole packet."""
     data = make_frame(make_reply(), options=b"\1" * 4 * words)
-    assert decode_echo(data) == EchoAnswer(SERVER, 7, 9, 84 + 4 * words)
+    assert decode_echo(data) == EchoAnswer(SERVER, IDENTIFIER, SEQUENCE, 84 + 4 * words)
 
 
 def test_reply_in_a_padded_frame_has_its_own_size() -> None:
     """What fills a short frame does not count."""
-    assert decode_echo(make_frame(make_reply(payload=b"")) + bytes(18)) == EchoAnswer(SERVER, 7, 9, 28)
+    assert decode_echo(make_frame(make_reply(payload=b"")) + bytes(18)) == EchoAnswer(SERVER, IDENTIFIER, SEQUENCE, 28)
 
 
 @pytest.mark.parametrize("mtu", [0, 68, 1400, 1500, 65535])
@@ -106,22 +107,22 @@ def test_word_of_a_router_has_the_mtu_of_the_next_link(mtu: int) -> None:
     """The packet that was too large is quoted in it, so it is known which one (RFC 1191); old routers say 0."""
     quoted = make_request(9000)[14:]
     data = make_frame(make_too_large(quoted[:28], mtu), source=ROUTER)
-    assert decode_echo(data) == EchoAnswer(ROUTER, 7, 9, 56, narrow_mtu=mtu)
+    assert decode_echo(data) == EchoAnswer(ROUTER, IDENTIFIER, SEQUENCE, 56, narrow_mtu=mtu)
 
 
 @pytest.mark.parametrize("quoted", [28, 100, 128, 548, 1472])
 def test_word_of_a_router_may_quote_more_than_it_must(quoted: int) -> None:
     """RFC 1812, section 4.3.2.3: as much of the packet as fits."""
     data = make_frame(make_too_large(make_request(9000)[14 : 14 + quoted]), source=ROUTER)
-    assert decode_echo(data) == EchoAnswer(ROUTER, 7, 9, 28 + quoted, narrow_mtu=1400)
+    assert decode_echo(data) == EchoAnswer(ROUTER, IDENTIFIER, SEQUENCE, 28 + quoted, narrow_mtu=1400)
 
 
 def test_word_of_a_router_about_a_packet_with_ip_options_is_read() -> None:
     """The quoted header has its own length."""
-    message = make_icmp(ECHO_REQUEST, 0, struct.pack("!HH", 7, 9))
+    message = make_icmp(ECHO_REQUEST, 0, struct.pack("!HH", IDENTIFIER, SEQUENCE))
     quoted = make_ipv4(message, source=CLIENT, to=SERVER, protocol=1, options=b"\1" * 12)
     data = make_frame(make_too_large(quoted), source=ROUTER)
-    assert decode_echo(data) == EchoAnswer(ROUTER, 7, 9, 28 + 40, narrow_mtu=1400)
+    assert decode_echo(data) == EchoAnswer(ROUTER, IDENTIFIER, SEQUENCE, 28 + 40, narrow_mtu=1400)
 
 
 @pytest.mark.parametrize("size", [0, 1, 19, 20, 27])
@@ -152,7 +153,7 @@ def test_word_of_a_router_that_quotes_a_wrong_header_is_nothing(first: int) -> N
 )
 def test_other_message_is_nothing(kind: int, code: int) -> None:
     """Requests, redirects and other errors are neither an answer nor a word about a packet's size."""
-    message = make_icmp(kind, code, struct.pack("!HH", 7, 9), make_request(84)[14:])
+    message = make_icmp(kind, code, struct.pack("!HH", IDENTIFIER, SEQUENCE), make_request(84)[14:])
     assert decode_echo(make_frame(message)) is None
 
 
