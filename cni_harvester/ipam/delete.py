@@ -1,12 +1,16 @@
 """DEL: give the lease back while the interface is still there, and forget it. Succeeds when there is none."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from cni_harvester.cni.request import Call
 from cni_harvester.errors import DecodeFailed, KernelRefused, UnknownContainer
 from cni_harvester.ipam.lease import Lease, find_lease, remove_lease
 from cni_harvester.kernel.handle import Trace
 from cni_harvester.model.attachment import Attachment
+
+if TYPE_CHECKING:  # a DEL without a lease opens no socket
+    from cni_harvester.kernel.frames import FrameSocket
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,12 @@ def _send_release(lease: Lease, netns: str) -> None:
         namespaces.open_namespace(netns) as namespace,
         FrameSocket(lease.attachment.ifname, namespace) as port,
     ):
-        if port.mac != lease.mac:
-            log.warning("%s has MAC %s, its lease is for %s", lease.attachment.ifname, port.mac, lease.mac)
+        require_same_interface(port, lease)
         release(port, lease.client, lease.grant)
+
+
+def require_same_interface(port: "FrameSocket", lease: Lease) -> None:
+    """Raise UnknownContainer when the path of a lease's namespace leads to another machine's interface by now."""
+    if port.mac != lease.mac:
+        message = f'"{port.interface}" in {lease.netns} has MAC {port.mac}, the lease is for {lease.mac}'
+        raise UnknownContainer(message, "the machine is gone, and another one has its place")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from cni_harvester.dhcp.client import renew, take_lease
 from cni_harvester.dhcp.offer import Offer
-from cni_harvester.ipam.delete import release_lease
+from cni_harvester.ipam.delete import release_lease, require_same_interface
 from cni_harvester.ipam.grant import make_lease
 from cni_harvester.ipam.lease import Lease, now_s
 from cni_harvester.ipam.schedule import find_change
@@ -70,6 +70,7 @@ def _open_port(lease: Lease) -> Iterator[FrameSocket]:
         hold_udp_port(namespace, dhcp.CLIENT_PORT),
         FrameSocket(lease.attachment.ifname, namespace) as port,
     ):
+        require_same_interface(port, lease)
         yield port
 
 

@@ -11,7 +11,7 @@ from cni_harvester.kernel.messages import rtmsg
 
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _AF = {4: 2, 6: 10}
-_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
+_RT_TABLE_MAIN, _RTPROT_UNSPEC, _RTPROT_STATIC, _RTN_UNICAST = 254, 0, 4, 1
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,9 +53,11 @@ def add_route(handle: Handle, link: Link, route: KernelRoute) -> None:
 
 
 def remove_route(handle: Handle, link: Link, route: KernelRoute) -> None:
-    """Remove a route; quiet when it is gone already, as it is with the address that it was reached through."""
+    """Remove a route, whoever added it; quiet when it is gone already, as with the address it was reached through."""
+    message = _message(link, route)
+    message["proto"] = _RTPROT_UNSPEC
     try:
-        handle.change(_message(link, route), _RTM_DELROUTE, command=f"ip route del {route} dev {link.name}")
+        handle.change(message, _RTM_DELROUTE, command=f"ip route del {route} dev {link.name}")
     except OSError as e:
         if e.errno not in {errnos.ESRCH, errnos.ENODEV}:
             raise refused(f"remove route {route} from", link.name, e) from e

@@ -120,6 +120,17 @@ def test_add_leases_an_address_and_delete_releases_it(
 
 
 @any_kernel
+def test_lease_is_not_released_for_another_machine_in_its_place(lan: Lan, container: Container, plugin: Plugin) -> None:
+    """An interface with another MAC is somebody else's: DEL forgets the lease, and the server keeps it to its end."""
+    with lan.serve(kind="kea", lease_s=600) as server:
+        mac = find_mac(plugin.add(lan.config, container))
+        container.run(f"ip link set eth0 address {GUEST_MAC}")
+        plugin.delete(lan.config, container)
+        assert read_lease_files() == []
+        assert server.wait_for_lease(mac, "active")
+
+
+@any_kernel
 def test_lease_file_has_what_renewal_and_release_need(lan: Lan, container: Container, plugin: Plugin) -> None:
     """Server, times and client are kept in one file, for root only, which goes with the attachment."""
     with lan.serve(kind="kea", lease_s=600):

@@ -311,6 +311,14 @@ def test_fault_of_the_address_is_named(address: str, faults: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "address", ["1.0.0.1", "10.255.255.254", "100.64.0.1", "172.16.0.1", "198.18.0.1", "223.255.255.254"]
+)
+def test_address_of_any_range_for_machines_is_accepted(address: str) -> None:
+    """Private, shared and public ones; what a network uses is its owner's business."""
+    assert offer(NO_GATEWAY, yiaddr=address).faults == ()
+
+
+@pytest.mark.parametrize(
     ("mask", "address", "gateway"),
     [
         ("255.255.255.254", "192.0.2.4", "192.0.2.5"),

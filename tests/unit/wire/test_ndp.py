@@ -122,6 +122,14 @@ def test_advertisement_with_several_prefixes_has_them_in_order() -> None:
     )
 
 
+def test_advertisement_that_is_long_is_read_to_its_end() -> None:
+    """More than 255 octets of options, with a right checksum."""
+    written = [f"2001:db8:{number:x}::/64" for number in range(1, 31)]
+    advertisement = decode(make_frame(*map(prefix, written)))
+    assert [str(each.network) for each in advertisement.prefixes] == written
+    assert advertisement.faults == ()
+
+
 def test_prefix_with_bits_behind_its_length_has_them_ignored() -> None:
     """RFC 4861, section 4.6.2: the receiver ignores them."""
     (found,) = decode(make_frame(prefix("2001:db8:1:2:3::4/64", L=1))).prefixes

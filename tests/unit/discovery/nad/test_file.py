@@ -1,5 +1,6 @@
 """NetworkAttachmentDefinitions in files: read, refused, annotated in place."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -708,18 +709,20 @@ def test_pipe_is_no_file_to_update(tmp_path: Path) -> None:
         update(tmp_path / "pipe")
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 100 bytes."""
+    """No file may grow beyond 100 bytes; not even that which pytest's own output may go to, so keep it short."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_file_that_cannot_be_written_is_as_it_was(file: Path, full_disk: None) -> None:
+def test_file_that_cannot_be_written_is_as_it_was(file: Path) -> None:
     """Half a file is none; and nothing is left beside it."""
-    with pytest.raises(KernelRefused, match=f'cannot write "{file}": File too large') as caught:
+    with pytest.raises(KernelRefused, match=f'cannot write "{file}": File too large') as caught, full_disk():
         update(file)
     assert caught.value.errno
     assert file.read_text() == HEAD
