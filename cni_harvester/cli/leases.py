@@ -8,8 +8,10 @@ import time
 
 import click
 
+from cni_harvester.cli.main import FAILED, report_error
 from cni_harvester.cli.options import format_option
 from cni_harvester.cli.output import make_console, make_table, print_document
+from cni_harvester.errors import DecodeFailed
 from cni_harvester.ipam import lease as store
 from cni_harvester.ipam.keeper import LeaseEvent, LeaseKeeper
 from cni_harvester.ipam.lease import Lease, now_s
@@ -29,8 +31,7 @@ def leases(*, show: bool, output: str) -> int:
     not renewed, and expire.
     """
     if show:
-        _show(output)
-        return 0
+        return _show(output)
     keeper = LeaseKeeper(_print_event)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -54,14 +55,22 @@ def _print_event(event: LeaseEvent) -> None:
     sys.stdout.flush()
 
 
-def _show(output: str) -> None:
-    found = store.list_leases()
+def _show(output: str) -> int:
+    """Show all leases that can be read; say which cannot, and fail then."""
+    damaged = list[DecodeFailed]()
+    found = store.list_leases(lambda _, e: damaged.append(e))
     if output != "table":
         print_document([_to_json(lease) for lease in found], output)
-        return
-    if not found:
+    elif found:
+        _show_table(found)
+    else:
         click.echo("No leases.")
-        return
+    for error in damaged:
+        report_error(error)
+    return FAILED if damaged else 0
+
+
+def _show_table(found: list[Lease]) -> None:
     table = make_table("network", "container", "interface", "address", "gateway", "server", "state", "expires in")
     for lease in found:
         left_s = lease.expires_s - now_s()

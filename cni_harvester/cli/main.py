@@ -61,12 +61,13 @@ def run(words: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except HarvesterError as e:
-        _report(e)
+        report_error(e)
         return FAILED
     return int(status or 0)
 
 
-def _report(error: HarvesterError) -> None:
+def report_error(error: HarvesterError) -> None:
+    """Print an error for people, with its code and what to do next."""
     click.echo(f"Error: {error.msg} (code {error.code})", err=True)
     if error.details:
         click.echo(f"Hint: {error.details}", err=True)

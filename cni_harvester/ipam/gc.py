@@ -4,7 +4,7 @@ from cni_harvester.cni.request import Call
 from cni_harvester.cni.valid_attachments import parse_valid_attachments
 from cni_harvester.errors import DecodeFailed
 from cni_harvester.ipam.delete import remove_and_release
-from cni_harvester.ipam.lease import list_paths, read_lease
+from cni_harvester.ipam.lease import list_leases
 from cni_harvester.kernel.handle import Trace
 
 
@@ -17,14 +17,9 @@ def gc(call: Call, *, trace: Trace) -> None:
     """
     del trace  # a RELEASE changes nothing on this node
     valid = parse_valid_attachments(call)
-    damaged: DecodeFailed | None = None
-    for path in list_paths():
-        try:
-            lease = read_lease(path)
-        except DecodeFailed as e:  # it may be another network's: the stale ones of this one go all the same
-            damaged = e
-            continue
-        if lease and lease.attachment.network == call.name and lease.attachment not in valid:
+    damaged = list[DecodeFailed]()  # may be another network's: the stale ones of this one go all the same
+    for lease in list_leases(lambda _, e: damaged.append(e)):
+        if lease.attachment.network == call.name and lease.attachment not in valid:
             remove_and_release(lease.attachment)
     if damaged:
-        raise damaged
+        raise damaged[0]

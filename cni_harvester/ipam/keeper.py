@@ -7,6 +7,7 @@ process, is done again by the next keeper, with the same outcome.
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from cni_harvester.errors import DecodeFailed, HarvesterError, TryAgainLater, UnknownContainer
@@ -74,7 +75,7 @@ class LeaseKeeper:
         self._trace = trace
         self._work = work
         self._retries: dict[Attachment, Retry] = {}
-        self._unreadable: set[str] = set()
+        self._unreadable: set[Path] = set()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lease")
         self._busy: dict[Attachment, Future[None]] = {}
 
@@ -102,22 +103,13 @@ class LeaseKeeper:
             if work.done():
                 del self._busy[attachment]
                 work.result()  # raises what is a bug
-        return [lease for lease in self._list_leases() if lease.attachment not in self._busy]
+        return [lease for lease in store.list_leases(self._report_damaged) if lease.attachment not in self._busy]
 
-    def _list_leases(self) -> list[Lease]:
-        """Return the leases that can be read; report a damaged file once."""
-        found = []
-        for path in store.list_paths():
-            try:
-                lease = store.read_lease(path)
-            except DecodeFailed as e:
-                if str(path) not in self._unreadable:
-                    self._unreadable.add(str(path))
-                    self._report(LeaseEvent(Attachment("unknown", path.stem, "unknown"), "failed", "", e.msg))
-                continue
-            if lease:
-                found.append(lease)
-        return found
+    def _report_damaged(self, path: Path, error: DecodeFailed) -> None:
+        """Report a damaged file, once."""
+        if path not in self._unreadable:
+            self._unreadable.add(path)
+            self._report(LeaseEvent(Attachment("unknown", path.stem, "unknown"), "failed", "", error.msg))
 
     def _find_due(self, lease: Lease, now_s: float) -> float:
         """Return when a lease is due: when its state asks for it, or after a pause."""

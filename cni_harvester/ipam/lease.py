@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -169,15 +169,24 @@ def find_lease(attachment: Attachment) -> Lease | None:
     return read_lease(find_path(attachment))
 
 
-def list_paths() -> list[Path]:
-    """Return the files of all leases of the node."""
-    return sorted(DIRECTORY.glob("*.json"))
+def list_leases(damaged: Callable[[Path, DecodeFailed], None] | None = None) -> list[Lease]:
+    """Return all leases of the node.
 
-
-def list_leases() -> list[Lease]:
-    """Return all leases of the node; DecodeFailed when a file is damaged."""
-    found = (read_lease(path) for path in list_paths())
-    return [lease for lease in found if lease]
+    Args:
+        damaged: told of each file that is damaged; the first one raises DecodeFailed when None.
+    """
+    found = []
+    for path in sorted(DIRECTORY.glob("*.json")):
+        try:
+            lease = read_lease(path)
+        except DecodeFailed as e:
+            if damaged is None:
+                raise
+            damaged(path, e)
+            continue
+        if lease:
+            found.append(lease)
+    return found
 
 
 def read_lease(path: Path) -> Lease | None:

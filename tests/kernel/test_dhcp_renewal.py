@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cni_harvester.ipam.lease import DIRECTORY
 from cni_harvester.kernel import namespaces
 from cni_harvester.kernel.frames import FrameSocket
 from lab.namespaces import Container, make_containers
@@ -335,3 +336,17 @@ def test_leases_are_listed_in_three_forms(lans: list[Lan], pods: list[Container]
         assert heading.split()[:7] == ["NETWORK", "CONTAINER", "INTERFACE", "ADDRESS", "GATEWAY", "SERVER", "STATE"]
         assert row.split()[:7] == ["net", "c-0", "eth0", "192.0.2.20/24", "192.0.2.1", "192.0.2.1", "bound"]
         plugin.delete(lans[0].config, pods[0], container_id="c-0")
+
+
+def test_damaged_file_hides_no_other_lease(lans: list[Lan], pods: list[Container], plugin: Plugin) -> None:
+    """What can be read is shown; what cannot is named on standard error, with status 1."""
+    with lans[0].serve(kind="kea", lease_s=600):
+        attach(lans[0], pods[0], 0)
+        damaged = DIRECTORY / "veth-damaged.json"
+        damaged.write_text("{")
+        done = subprocess.run([*COMMAND, "--list"], capture_output=True, text=True, cwd=ROOT, check=False)
+        damaged.unlink()
+        plugin.delete(lans[0].config, pods[0], container_id="c-0")
+    assert done.returncode == 1
+    assert "c-0" in done.stdout
+    assert done.stderr.startswith(f'Error: cannot read lease "{damaged}": ')
