@@ -53,8 +53,8 @@ def converse(
             while (frame := sock.read()) is not None:
                 if heard(sock, frame):
                     return True
-                if frame.at_s > until_s:
-                    return False
+                if frame.at_s > min(next_s, until_s):  # in a flood too, the question is repeated
+                    break
     return False
 
 

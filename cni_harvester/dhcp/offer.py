@@ -104,8 +104,11 @@ def judge(
         faults += _find_server_faults(offer, reply)
         if not informed:
             faults += _find_lease_faults(offer, reply)
-        remarks += _find_remarks(offer)
-    return dataclasses.replace(offer, faults=tuple(dict.fromkeys(faults)), remarks=tuple(remarks))
+        remarks += _find_remarks(offer, reply)
+    route_faults = {route: fault for route in offer.routes if (fault := _find_route_fault(offer, route))}
+    remarks += [f"the route to {r.destination} is left out: {fault}" for r, fault in route_faults.items()]
+    routes = tuple(route for route in offer.routes if route not in route_faults)
+    return dataclasses.replace(offer, routes=routes, faults=tuple(dict.fromkeys(faults)), remarks=tuple(remarks))
 
 
 def _read(reply: Reply, asked_at_s: float) -> Offer:
@@ -169,9 +172,7 @@ def _find_address_faults(offer: Offer) -> list[str]:
     address, network = offer.address, offer.network
     if not int(address):
         faults.append("it offers no address (0.0.0.0)")
-    elif int(address) >> 24 == 0 or any(
-        (address.is_multicast, address.is_loopback, address.is_reserved, address.is_link_local)
-    ):
+    elif _is_for_no_machine(address):
         faults.append(f"the address {address} is none for a machine")
     if offer.server is not None and address == offer.server and int(address):
         faults.append(f"it offers the server's own address {address}")
@@ -181,6 +182,11 @@ def _find_address_faults(offer: Offer) -> list[str]:
     return faults
 
 
+def _is_for_no_machine(address: IPv4Address) -> bool:
+    kinds = (address.is_multicast, address.is_loopback, address.is_reserved, address.is_link_local)
+    return int(address) >> 24 == 0 or any(kinds)
+
+
 def _find_gateway_faults(offer: Offer) -> list[str]:
     """Say why the gateway cannot be one; without a subnet there is nothing to hold it against."""
     network, gateway = offer.network, offer.gateway
@@ -188,12 +194,25 @@ def _find_gateway_faults(offer: Offer) -> list[str]:
         return []
     if gateway not in network:
         return [f"the gateway {gateway} is outside of the subnet {network}"]
+    if _is_for_no_machine(gateway):
+        return [f"the gateway {gateway} is none for a machine"]
     if gateway == offer.address:
         return [f"the gateway {gateway} is the very address that is offered"]
     if network.prefixlen < 31 and gateway in {network.network_address, network.broadcast_address}:
         which = "network" if gateway == network.network_address else "broadcast"
         return [f"the gateway {gateway} is the {which} address of {network}"]
     return []
+
+
+def _find_route_fault(offer: Offer, route: StaticRoute) -> str:
+    """Say why no machine can have a route; empty when it can. Without a subnet the offer is unusable anyway."""
+    if route.destination.is_multicast or route.destination.is_loopback:
+        return "no machine has a route to there"
+    if route.gateway == _ON_LINK or offer.network is None:
+        return ""
+    if route.gateway not in offer.network or _is_for_no_machine(route.gateway):
+        return f"its gateway {route.gateway} is outside of the subnet {offer.network}"
+    return "its gateway is the very address that is offered" if route.gateway == offer.address else ""
 
 
 def _find_server_faults(offer: Offer, reply: Reply) -> list[str]:
@@ -218,7 +237,7 @@ def _find_lease_faults(offer: Offer, reply: Reply) -> list[str]:
     return faults
 
 
-def _find_remarks(offer: Offer) -> list[str]:
+def _find_remarks(offer: Offer, reply: Reply) -> list[str]:
     remarks = []
     if offer.lease_s == INFINITE_S:
         remarks.append("the lease never ends")
@@ -232,5 +251,9 @@ def _find_remarks(offer: Offer) -> list[str]:
     elif len(offer.routers) > 1:
         remarks.append(f"{len(offer.routers)} routers: {', '.join(map(str, offer.routers))}; the first one counts")
     if offer.gateway and offer.routers and offer.gateway not in offer.routers:
-        remarks.append(f"option 121 has gateway {offer.gateway}, option 3 {offer.routers[0]}; 121 counts (RFC 3442)")
+        code = next(
+            c for c in (dhcp_options.CLASSLESS_ROUTES, dhcp_options.MS_CLASSLESS_ROUTES) if reply.options.find(c)
+        )
+        other = f"option {code} has gateway {offer.gateway}, option 3 {offer.routers[0]}"
+        remarks.append(f"{other}; {code} counts (RFC 3442)")
     return remarks

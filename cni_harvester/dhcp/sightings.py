@@ -13,6 +13,9 @@ _KEPT, _KEPT_OF_ONE = 256, 16
 """How many different offers are kept, and how many of one server: one that floods hides no other. The rest is only
 counted."""
 
+_KEPT_UNREADABLE = 16
+"""Of how many senders, which are named in messages."""
+
 
 @dataclass(frozen=True)
 class Elsewhere:
@@ -62,7 +65,9 @@ class Sightings:
 
     def note_beyond(self, frame: Frame) -> None:
         """Keep who sent a frame of this network that came in at the uplink: not from this node."""
-        self.beyond = (self.beyond or set()) | {frame.data[6:12].hex(":")}
+        if self.beyond is None:
+            self.beyond = set()
+        self.beyond.add(frame.data[6:12].hex(":"))
 
     def note_reply(self, reply: Reply) -> None:
         """Keep a DHCP message that the machine heard."""
@@ -71,13 +76,17 @@ class Sightings:
         elif reply.xid in self.xids and reply.client_mac == self.mac:
             self._note_answer(judge(reply, asked_at_s=self.asked_at_s))
         elif reply.client_mac == self.mac:
-            self.unreadable[reply.source_mac] = (f"its transaction {reply.xid:#010x} is none of ours",)
-        elif reply.xid in self.xids:
-            self.unreadable[reply.source_mac] = (f"it answers our transaction for another client, {reply.client_mac}",)
+            self._note_unreadable(reply, f"its transaction {reply.xid:#010x} is none of ours")
+        elif reply.xid in self.xids and reply.client_mac:
+            self._note_unreadable(reply, f"it answers our transaction for another client, {reply.client_mac}")
         elif reply.faults:
-            self.unreadable[reply.source_mac] = reply.faults
+            self._note_unreadable(reply)
         else:
             self.strangers.add(reply.client_mac)
+
+    def _note_unreadable(self, reply: Reply, *more: str) -> None:
+        if reply.source_mac in self.unreadable or len(self.unreadable) < _KEPT_UNREADABLE:
+            self.unreadable[reply.source_mac] = (*reply.faults, *more)
 
     def _note_answer(self, offer: Offer) -> None:
         self.answers[offer.server, offer.server_mac] += 1

@@ -112,7 +112,7 @@ def _explain_failure(seen: Sightings, wishes: Wishes, where: str, vlan_at_uplink
     if seen.offers:
         return _explain_offers(seen.offers, wishes, where)
     if stray := [e for e in seen.elsewhere if e.vlan != vlan_at_uplink]:
-        found = _join(map(_name_stray, stray))
+        found = _join(sorted(map(_name_stray, stray)))
         return Reason.WRONG_VLAN, f"the answer for {where} came back in another VLAN: {found}"
     if seen.elsewhere:
         return Reason.DROPPED_ON_NODE, f"an answer for {where} came in at the uplink, and did not reach the machine"
@@ -124,16 +124,19 @@ def _explain_failure(seen: Sightings, wishes: Wishes, where: str, vlan_at_uplink
 
 def _explain_offers(offers: list[Offer], wishes: Wishes, where: str) -> tuple[Reason, str]:
     """Say why none of the answers to us can be used."""
-    usable = [offer for offer in offers if offer.is_usable]
-    if usable and not any(wishes.believes(offer) for offer in offers):
-        names = _join(name_server(offer) for offer in usable)
+    if not any(wishes.believes(offer) for offer in offers):
+        names = _join(dict.fromkeys(map(_name_with_faults, offers)))
         if wishes.server is not None:
-            return Reason.SERVER_SILENT, f"DHCP server {wishes.server} does not answer on {where}; {names} does"
+            return Reason.SERVER_SILENT, f"DHCP server {wishes.server} does not answer on {where}; what does: {names}"
         return Reason.UNTRUSTED_ONLY, f"only servers that are not trusted answer on {where}: {names}"
     faulty = [offer for offer in offers if not offer.is_usable]
-    text = _join(f"{name_server(offer)}: {_join(offer.faults)}" for offer in faulty)
+    text = _join(map(_name_with_faults, faulty))
     refused = all(offer.kind == dhcp.NAK for offer in faulty)
     return Reason.REFUSED if refused else Reason.FAULTY_OFFER, text
+
+
+def _name_with_faults(offer: Offer) -> str:
+    return f"{name_server(offer)}: {_join(offer.faults)}" if offer.faults else name_server(offer)
 
 
 def _explain_silence(seen: Sightings, wishes: Wishes, where: str) -> tuple[Reason, str]:
@@ -145,6 +148,9 @@ def _explain_silence(seen: Sightings, wishes: Wishes, where: str) -> tuple[Reaso
         heard = _count(seen.senders, "station")
         text = f"nothing at all was heard on {where} from beyond its uplink ({asked}), only {heard} of this node"
         return Reason.SILENCE, text
+    if seen.beyond and not seen.senders:
+        heard = _count(seen.beyond, "station")
+        return Reason.DROPPED_ON_NODE, f"{heard} of {where} can be heard at the uplink, and nothing reached the machine"
     if seen.senders:
         heard = _count(seen.beyond or seen.senders, "other station")
         return Reason.NO_SERVER, f"no DHCP server answers on {where} ({asked}); {heard} can be heard there"
@@ -165,9 +171,9 @@ def _find_warnings(
 ) -> Iterable[str]:
     usable = [offer for offer in seen.offers if offer.is_usable]
     yield from _find_disagreement(usable, where)
-    for offer in usable:
-        if wishes.trusted and offer.server not in wishes.trusted:
-            yield f"rogue {name_server(offer)} on {where}: it is not in the list of trusted servers"
+    rogues = [offer for offer in usable if wishes.trusted and offer.server not in wishes.trusted]
+    for name in dict.fromkeys(map(name_server, rogues)):
+        yield f"rogue {name} on {where}: it is not in the list of trusted servers"
     if best:
         yield from (f"{name_server(best)}: {remark}" for remark in best.remarks)
         if best.answered_s > _SLOW_S:

@@ -154,9 +154,11 @@ class _Echo:
         self._port.send(frame)
 
     def _is_ours(self, answer: EchoAnswer) -> bool:
-        return answer.identifier == self._identifier and (
-            answer.source == self._gateway.address or answer.narrow_mtu is not None
-        )
+        """Whether it answers us, whole: of an answer that was cut the size proves nothing."""
+        if answer.identifier != self._identifier:
+            return False
+        whole = answer.source == self._gateway.address and answer.size == answer.sequence
+        return whole or answer.narrow_mtu is not None
 
 
 def plan_sizes(low: int, high: int) -> list[int]:

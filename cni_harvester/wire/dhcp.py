@@ -104,7 +104,7 @@ class Reply:
         source_mac: the sender on this link: the server, or the relay before it.
         source: IP address of the sender.
         xid: the transaction that it answers; 0 when the message is too short to tell.
-        client_mac: whom it is for; empty when the message is too short to tell, or no Ethernet client's.
+        client_mac: whom it is for; empty when the message is too short to tell.
         address: the address it gives (`yiaddr`).
         relay: the relay that it came through (`giaddr`), None when there was none.
         kind: OFFER, ACK or NAK; None when it does not say.
@@ -196,13 +196,13 @@ def _decode_bootp(base: Reply, payload: bytes) -> Reply:
         options = parse_options(payload[_BOOTP_BYTES + len(_COOKIE) :], file=padded[108:236], sname=padded[44:108])
     if payload and header.op != _BOOTREPLY:
         faults.append(f"it is no reply: op is {header.op}")
-    if payload and (header.htype, header.hlen) != (1, 6):
+    if len(payload) >= 3 and (header.htype, header.hlen) != (1, 6):
         faults.append(f"it is not for Ethernet: hardware type {header.htype}, address length {header.hlen}")
     relay = IPv4Address(header.giaddr)
     return dataclasses.replace(
         base,
-        xid=header.xid,
-        client_mac=":".join(f"{octet:02x}" for octet in padded[28:34]),
+        xid=header.xid if len(payload) >= 8 else 0,
+        client_mac=padded[28:34].hex(":") if len(payload) >= 34 else "",
         address=IPv4Address(header.yiaddr),
         relay=relay if int(relay) else None,
         kind=options.find(dhcp_options.MESSAGE_TYPE),

@@ -40,6 +40,8 @@ INFINITE_S = 0xFFFFFFFF
 """RFC 2131, section 3.3: the lease never ends."""
 
 _FILE, _SNAME = 1, 2  # bits of option 52
+_NAME_BYTES = 255
+"""The longest domain name, RFC 1035, section 2.3.4; without a limit, pointers make megabytes of one jumbo frame."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,12 @@ def _read_octet(data: bytes) -> int:
     return data[0]
 
 
+def _read_overload(data: bytes) -> int:
+    if (fields := _read_octet(data)) not in {_FILE, _SNAME, _FILE | _SNAME}:
+        raise ValueError(f"is {fields} instead of 1, 2 or 3")
+    return fields
+
+
 def _read_text(data: bytes) -> str:
     """Return text for people: what cannot be printed is replaced, for it comes from whoever is on the network."""
     text = data.rstrip(b"\0").decode(errors="replace")
@@ -211,7 +219,10 @@ def _read_name(data: bytes, at: int) -> tuple[str, int]:
     labels: list[str] = []
     after: int | None = None
     lowest = at
+    size = 0
     while True:
+        if size > _NAME_BYTES:
+            raise ValueError(f"has a name of more than {_NAME_BYTES} bytes")
         if at >= len(data):
             raise ValueError("ends within a name")
         length = data[at]
@@ -226,11 +237,13 @@ def _read_name(data: bytes, at: int) -> tuple[str, int]:
             if at >= lowest:
                 raise ValueError("has a pointer that does not point backwards")
             lowest = at
+            size += 1  # so that a chain of pointers ends as well
         elif length & 0xC0:
             raise ValueError(f"has a label of unknown kind {length:#x}")
         else:
             labels.append(_read_text(data[at + 1 : at + 1 + length]))
             at += 1 + length
+            size += 1 + length
 
 
 _READERS: Mapping[int, Callable[[bytes], Any]] = {
@@ -243,6 +256,7 @@ _READERS: Mapping[int, Callable[[bytes], Any]] = {
     STATIC_ROUTES: _read_static_routes,
     NTP: _read_addresses,
     LEASE_TIME: _read_seconds,
+    OVERLOAD: _read_overload,
     MESSAGE_TYPE: _read_octet,
     SERVER_ID: _read_address,
     MESSAGE: _read_text,

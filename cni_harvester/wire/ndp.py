@@ -103,8 +103,22 @@ def _list_prefixes(message: Packet) -> list[Prefix]:
 
 
 def _list_dns(message: Packet) -> list[IPv6Address]:
-    option = message.getlayer(ICMPv6NDOptRDNSS)
-    return [IPv6Address(address) for address in option.dns] if option else []
+    found = []
+    number = 1
+    while (option := message.getlayer(ICMPv6NDOptRDNSS, number)) is not None:
+        number += 1
+        found += [IPv6Address(address) for address in option.dns]
+    return found
+
+
+def _find_option_fault(options: bytes) -> str:
+    """Check that the options fill the packet; empty when they do."""
+    at = 0
+    while at + 1 < len(options):
+        if options[at + 1] == 0:
+            return f"option {options[at]} has the length 0"
+        at += options[at + 1] * 8
+    return "" if at == len(options) else "an option runs past the end"
 
 
 def _find_faults(data: bytes, router: IPv6Address, code: int, *, checksummed: bool) -> list[str]:
@@ -120,6 +134,8 @@ def _find_faults(data: bytes, router: IPv6Address, code: int, *, checksummed: bo
     segment = data[54 : 54 + length]
     if len(segment) < length:
         faults.append(f"it is cut off: {length} bytes announced, {len(segment)} there")
+    elif fault := _find_option_fault(segment[16:]):
+        faults.append(fault)
     elif checksummed and checksum(data[22:54] + length.to_bytes(4, "big") + bytes([0, 0, 0, _ICMPV6]) + segment):
         faults.append("the ICMPv6 checksum is wrong")
     return faults

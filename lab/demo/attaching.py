@@ -49,7 +49,7 @@ class Demo:
                 self.detach_guests()
             differences = node.list_differences(before, node.take_snapshot())
             claim = (
-                "nothing is left: links, VLANs, rules and files of the node are as before survey, discovery and guests"
+                "nothing is left: links, VLANs, rules and files of the node are as they were before all this"
             )
             self._report.verify(claim, differences, [])
 

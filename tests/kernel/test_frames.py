@@ -647,6 +647,23 @@ def test_conversation_in_a_flood_ends_at_its_time(cable: Cable) -> None:
     assert count > 100
 
 
+def test_conversation_in_a_flood_repeats_the_question(cable: Cable) -> None:
+    """There is always one more frame to be read; the question's time comes all the same."""
+    asked_s: list[float] = []
+    with cable.listen_far() as far, cable.listen() as port:
+
+        def ask(elapsed_s: float) -> None:
+            asked_s.append(elapsed_s)
+            far.send(mark(0))
+
+        def heard(_port: FrameSocket, _frame: Frame) -> bool:
+            far.send(mark(1))
+            return False
+
+        converse([port], ask, heard, until_s=time.monotonic() + 0.5, waits=itertools.repeat(0.1))
+    assert len(asked_s) >= 3
+
+
 def test_conversation_whose_time_is_over_asks_nothing(cable: Cable) -> None:
     """No question without time for an answer."""
     asked_s: list[float] = []

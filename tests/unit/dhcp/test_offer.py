@@ -196,6 +196,41 @@ def test_gateway_is_that_of_the_classless_routes_if_they_are_there(
     assert found.faults == ()
 
 
+@pytest.mark.parametrize(
+    ("destination", "gateway", "why"),
+    [
+        ("203.0.113.0/24", "198.51.100.1", "its gateway 198.51.100.1 is outside of the subnet 192.0.2.0/24"),
+        ("203.0.113.0/24", "192.0.2.100", "its gateway is the very address that is offered"),
+        ("127.0.0.0/8", "192.0.2.9", "no machine has a route to there"),
+        ("224.0.0.0/4", "0.0.0.0", "no machine has a route to there"),
+    ],
+)
+def test_route_that_no_machine_can_have_is_left_out(destination: str, gateway: str, why: str) -> None:
+    """The offer stays usable, its other routes too, and the remark says which one is missing and why."""
+    sound = ("198.51.100.0/24", "192.0.2.9")
+    found = offer({ROUTES: encode_routes((destination, gateway), sound) + DEFAULT_9}, yiaddr="192.0.2.100")
+    assert found.is_usable
+    assert found.routes == (route(*sound),)
+    assert f"the route to {destination} is left out: {why}" in found.remarks
+
+
+def test_gateway_of_microsofts_routes_is_remarked_on_by_their_number() -> None:
+    """Option 249 is not called 121."""
+    assert offer({MS_ROUTES: DEFAULT_8}).remarks == (
+        "option 249 has gateway 192.0.2.8, option 3 192.0.2.1; 249 counts (RFC 3442)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway"),
+    [("192.0.2.5", "224.0.0.1"), ("10.0.0.5", "127.0.0.1"), ("192.0.2.5", "240.0.0.1"), ("10.0.0.5", "0.0.0.1")],
+)
+def test_gateway_that_no_machine_can_be_is_named(address: str, gateway: str) -> None:
+    """A mask as wide as half of the internet has such addresses in it."""
+    found = offer({MASK: pack("128.0.0.0"), ROUTER: pack(gateway)}, yiaddr=address)
+    assert found.faults == (f"the gateway {gateway} is none for a machine",)
+
+
 def test_classless_routes_of_microsoft_that_are_faulty_are_not_used() -> None:
     """Option 249 is nobody's standard: what is wrong with it is a remark, and option 3 counts."""
     found = offer({MS_ROUTES: b"\x21"})

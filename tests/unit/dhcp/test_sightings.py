@@ -257,6 +257,18 @@ def test_flood_of_the_same_answer_leaves_room_for_others() -> None:
     assert [offer.server_mac for offer in seen.offers] == [SERVER_MAC, OTHER_MAC]
 
 
+def test_flood_of_unreadable_messages_names_a_few_senders() -> None:
+    """A station that makes up MACs fills neither memory nor the message that a person reads."""
+    seen = begin(*[make_reply(b"", mac=number_mac(number)) for number in range(500)])
+    assert len(seen.unreadable) == 16
+
+
+def test_message_that_ends_within_its_header_is_called_too_short() -> None:
+    """Not an answer for another client, whose MAC would be made of what is there."""
+    fault = "the message is too short: 30 bytes, a DHCP message has 240 or more"
+    assert begin(make_reply(make_message(b"")[:30])).unreadable == {SERVER_MAC: (fault,)}
+
+
 def advertise(number: int, lifetime_s: int = 1800) -> Advertisement:
     """Make a router's advertisement."""
     router = IPv6Address(f"fe80::{number:x}")

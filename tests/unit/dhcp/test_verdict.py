@@ -258,13 +258,26 @@ CASES: list[tuple[Sightings, Wishes, Reason, str]] = [
         watch(make_offer()),
         ONLY_SECOND,
         Reason.SERVER_SILENT,
-        f"DHCP server 192.0.2.2 does not answer on VLAN 100 of cn1-br; {NAMED} does",
+        f"DHCP server 192.0.2.2 does not answer on VLAN 100 of cn1-br; what does: {NAMED}",
+    ),
+    (
+        watch(make_offer(NO_MASK)),
+        ONLY_SECOND,
+        Reason.SERVER_SILENT,
+        f"DHCP server 192.0.2.2 does not answer on VLAN 100 of cn1-br; what does: {NAMED}: "
+        "there is no subnet mask (option 1)",
+    ),
+    (
+        watch(beyond=["02:00:00:00:00:77"]),
+        ANY,
+        Reason.DROPPED_ON_NODE,
+        "1 station of VLAN 100 of cn1-br can be heard at the uplink, and nothing reached the machine",
     ),
     (
         watch(make_offer()),
         dataclasses.replace(ONLY_SECOND, trusted=frozenset({SERVER})),
         Reason.SERVER_SILENT,
-        f"DHCP server 192.0.2.2 does not answer on VLAN 100 of cn1-br; {NAMED} does",
+        f"DHCP server 192.0.2.2 does not answer on VLAN 100 of cn1-br; what does: {NAMED}",
     ),
     (
         watch(make_offer(), third()),
@@ -515,6 +528,13 @@ def test_server_that_is_not_trusted_is_reported_as_rogue() -> None:
     rogue = f"rogue {NAMED} on VLAN 100 of cn1-br: it is not in the list of trusted servers"
     assert warn(watch(make_offer(), second()), TRUST_SECOND) == [rogue]
     assert warn(watch(make_offer()), TRUST_SECOND) == [rogue]
+
+
+def test_server_that_is_not_trusted_and_offers_several_addresses_is_reported_once() -> None:
+    """One line for one station."""
+    seen = watch(make_offer(), make_offer(yiaddr="192.0.2.6"), questions=2)
+    assert len(warn(seen, TRUST_SECOND)) == 1
+    assert judge(seen, TRUST_SECOND).text.count("192.0.2.1 ") == 1
 
 
 def test_servers_that_are_trusted_are_no_rogues() -> None:

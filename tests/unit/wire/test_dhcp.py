@@ -400,6 +400,14 @@ def test_reply_with_nothing_is_for_nobody() -> None:
     assert decode(make_reply(b"")).xid == 0
 
 
+@pytest.mark.parametrize("size", range(1, 34))
+def test_reply_that_ends_within_its_header_says_only_what_is_there(size: int) -> None:
+    """Transaction, hardware and MAC are read when all of them is there, and nothing is made up of less."""
+    reply = decode(make_reply(MESSAGE[:size]))
+    assert reply.faults == (f"the message is too short: {size} bytes, a DHCP message has 240 or more",)
+    assert (reply.xid, reply.client_mac) == (XID if size >= 8 else 0, "")
+
+
 def test_reply_that_ends_with_its_cookie_has_no_end() -> None:
     """240 octets are the least: then the options lack their end."""
     reply = decode(make_reply(MESSAGE[:240]))

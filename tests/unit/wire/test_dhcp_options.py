@@ -136,6 +136,20 @@ def test_option_of_a_wrong_length_is_a_fault_with_both_lengths(code: int, size: 
     assert find_fault(code, b"\1" * size) == fault
 
 
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "has 0 bytes instead of 1"),
+        (b"\4\4", "has 2 bytes instead of 1"),
+        (b"\0", "is 0 instead of 1, 2 or 3"),
+        (b"\4", "is 4 instead of 1, 2 or 3"),
+    ],
+)
+def test_overload_that_means_nothing_is_a_fault(data: bytes, fault: str) -> None:
+    """Where the options are is not known then (RFC 2132, section 9.3)."""
+    assert find_fault(OVERLOAD, data) == fault
+
+
 @pytest.mark.parametrize("mtu", [0, 1, 67])
 def test_mtu_below_the_smallest_of_ipv4_is_a_fault(mtu: int) -> None:
     """RFC 2132, section 5.1: 68 is the least."""
@@ -285,6 +299,22 @@ def test_search_list_is_read_with_its_pointers(data: bytes, names: tuple[str, ..
 def test_search_list_that_leads_nowhere_is_a_fault(data: bytes, fault: str) -> None:
     """Loops, pointers forward or at themselves, and names without an end are faults, and reading them ends."""
     assert find_fault(SEARCH, data) == fault
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(
+            b"\1a\0\xc0\0" + b"".join((0xC003 + 2 * i).to_bytes(2, "big") for i in range(4000)), id="pointers"
+        ),
+        pytest.param(
+            b"\1a\0\1b\xc0\0" + b"".join(b"\1b" + (0xC003 + 4 * i).to_bytes(2, "big") for i in range(2000)), id="labels"
+        ),
+    ],
+)
+def test_search_list_with_a_name_of_no_end_is_a_fault(data: bytes) -> None:
+    """A name has 255 octets at most (RFC 1035): a jumbo frame of pointers would make megabytes of text else."""
+    assert find_fault(SEARCH, data) == "has a name of more than 255 bytes"
 
 
 def test_search_list_with_a_long_chain_of_pointers_is_read() -> None:

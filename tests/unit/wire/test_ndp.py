@@ -130,6 +130,26 @@ def test_advertisement_that_is_long_is_read_to_its_end() -> None:
     assert advertisement.faults == ()
 
 
+def test_advertisement_with_several_options_of_dns_has_all_servers() -> None:
+    """A router may put servers of different lifetimes into options of their own (RFC 8106, section 5.1)."""
+    data = make_frame(*[ICMPv6NDOptRDNSS(dns=[f"2001:db8::{number}"]) for number in (1, 2, 3)])
+    assert decode(data).dns == tuple(IPv6Address(f"2001:db8::{number}") for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (b"\3\0" + bytes(30), "option 3 has the length 0"),
+        (b"\1\1\2\0\0\0\0\1\xc8\0" + bytes(6), "option 200 has the length 0"),
+        (b"\5\2\0\0\0\0\5\x78", "an option runs past the end"),
+        (b"\5\1\0\0\0\0\5\x78\1", "an option runs past the end"),
+    ],
+)
+def test_advertisement_with_an_option_of_a_wrong_length_is_faulty(options: bytes, fault: str) -> None:
+    """RFC 4861, section 6.1.2: it must be ignored, for what follows is not known."""
+    assert decode(make_frame(Raw(options))).faults == (fault,)
+
+
 def test_prefix_with_bits_behind_its_length_has_them_ignored() -> None:
     """RFC 4861, section 4.6.2: the receiver ignores them."""
     (found,) = decode(make_frame(prefix("2001:db8:1:2:3::4/64", L=1))).prefixes
