@@ -81,6 +81,13 @@ class Handle:
         """Ask for one object and return its message; OSError with the kernel's errno when it refuses."""
         return _decode(message, next(self._exchange(message, kind, NLM_F_REQUEST)))
 
+    def get_raw(self, request: bytes, kind: int) -> bytes:
+        """Do as `get` does with a request, and an answer, as octets: for what is asked often. No header before it."""
+        self._sequence += 1
+        length = _HEADER.size + len(request)
+        self._socket.send(_HEADER.pack(length, kind, NLM_F_REQUEST, self._sequence, 0) + request)
+        return next(self._read_answer(dump=False, acknowledged=False))
+
     def dump(self, message: Any, kind: int) -> list[Any]:  # noqa: ANN401
         """Ask for all objects that the message selects; TryAgainLater when the table keeps changing meanwhile."""
         return [_decode(message, body) for body in self.dump_raw(message, kind)]

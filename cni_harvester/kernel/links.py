@@ -3,12 +3,22 @@
 import errno as errnos
 import logging
 import struct
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cni_harvester.errors import KernelRefused
+from cni_harvester.kernel.attributes import (
+    pack_attribute,
+    read_s32,
+    read_text,
+    read_u8,
+    read_u16,
+    read_u32,
+    split_attributes,
+)
 from cni_harvester.kernel.handle import NLM_F_CREATE, NLM_F_EXCL, Events, Handle, refused
 from cni_harvester.kernel.messages import ifinfmsg
 from cni_harvester.kernel.namespaces import Namespace
@@ -22,6 +32,18 @@ _ADDR_GEN_MODE_NONE = 1  # IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
 _RTEXT_FILTER_SKIP_STATS = 8
 _IPV6_MIN_MTU = 1280  # RFC 8200, section 5
 _INDEX, _INDEX_OFFSET = struct.Struct("=i"), 20  # struct ifinfomsg, after the header's 16 octets
+_IFINFO, _IFINFO_OFFSET = struct.Struct("=BxHiII"), 16
+_LINK_ATTRIBUTES_OFFSET = _IFINFO_OFFSET + _IFINFO.size
+
+# Numbers of attributes, linux/if_link.h
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_OPERSTATE = 1, 3, 4, 5, 10, 16
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP, _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 18, 20, 27, 29, 37
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_BR_VLAN_FILTERING, _BR_VLAN_DEFAULT_PVID = 7, 39
+_BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
+
+_SKIP_STATISTICS = pack_attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS.to_bytes(4, sys.byteorder))
+_OPERSTATES = ("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP")  # RFC 2863, linux/if.h
 
 Attributes = list[tuple[str, Any]]
 
@@ -68,18 +90,17 @@ class Link:
 
 def find_link(handle: Handle, name: str) -> Link | None:
     """Return the interface of that name, or None."""
-    return _find(handle, name, [("IFLA_IFNAME", name)], 0)
+    return _find(handle, name, pack_attribute(_IFLA_IFNAME, name.encode() + b"\0"), 0)
 
 
 def find_link_by_index(handle: Handle, index: int) -> Link | None:
     """Return the interface of that index, or None."""
-    return _find(handle, f"index {index}", [], index)
+    return _find(handle, f"index {index}", b"", index)
 
 
-def _find(handle: Handle, label: str, attributes: Attributes, index: int) -> Link | None:
-    message = _message(index, [*attributes, ("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)])
+def _find(handle: Handle, label: str, attributes: bytes, index: int) -> Link | None:
     try:
-        return _parse(handle.get(message, _RTM_GETLINK))
+        return _read(handle.get_raw(_IFINFO.pack(0, 0, index, 0, 0) + attributes + _SKIP_STATISTICS, _RTM_GETLINK))
     except OSError as e:
         if e.errno == errnos.ENODEV:
             return None
@@ -90,7 +111,7 @@ def list_links(handle: Handle) -> list[Link]:
     """Return all interfaces of the namespace."""
     message = _message(0, [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)])
     try:
-        return [_parse(answer) for answer in handle.dump(message, _RTM_GETLINK)]
+        return [_read(answer) for answer in handle.dump_raw(message, _RTM_GETLINK)]
     except OSError as e:
         raise refused("list", "interfaces", e) from e
 
@@ -321,42 +342,40 @@ def _message(index: int, attributes: Attributes) -> Any:  # noqa: ANN401 - pyrou
     return message
 
 
-def _parse(message: Any) -> Link:  # noqa: ANN401
-    get = message.get_attr
-    info = get("IFLA_LINKINFO")
-    kind = info and info.get_attr("IFLA_INFO_KIND")
-    data = info and info.get_attr("IFLA_INFO_DATA")
-    port = info and info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge" and info.get_attr("IFLA_INFO_SLAVE_DATA")
-    peer_index = get("IFLA_LINK") if kind == "veth" else None
+def _read(answer: bytes) -> Link:
+    """Read one RTM_NEWLINK message: only the attributes that we have a use for are looked at."""
+    index, flags = _IFINFO.unpack_from(answer, _IFINFO_OFFSET)[2:4]
+    found = split_attributes(answer, _LINK_ATTRIBUTES_OFFSET)
+    info = split_attributes(found.get(_IFLA_LINKINFO, b""))
+    kind = read_text(info.get(_INFO_KIND))
+    peer_index = read_u32(found.get(_IFLA_LINK)) if kind == "veth" else None
+    is_port = read_text(info.get(_INFO_SLAVE_KIND)) == "bridge"
     return Link(
-        index=message["index"],
-        name=_text(get("IFLA_IFNAME")),
-        kind=kind or "",
-        mtu=get("IFLA_MTU"),
-        mac=get("IFLA_ADDRESS") or "",
-        up=bool(message["flags"] & _IFF_UP),
-        promiscuous=bool(message["flags"] & _IFF_PROMISC),
-        operstate=get("IFLA_OPERSTATE") or "UNKNOWN",
-        alias=_text(get("IFLA_IFALIAS")),
-        group=get("IFLA_GROUP") or 0,
-        controller=get("IFLA_MASTER"),
-        peer=(peer_index, get("IFLA_LINK_NETNSID")) if peer_index else None,
-        bridge=_parse_bridge(data) if kind == "bridge" and data else None,
-        port=_parse_port(port) if port else None,
+        index=index,
+        name=read_text(found.get(_IFLA_IFNAME)),
+        kind=kind,
+        mtu=read_u32(found.get(_IFLA_MTU)) or 0,
+        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
+        up=bool(flags & _IFF_UP),
+        promiscuous=bool(flags & _IFF_PROMISC),
+        operstate=_OPERSTATES[read_u8(found.get(_IFLA_OPERSTATE)) or 0],
+        alias=read_text(found.get(_IFLA_IFALIAS)),
+        group=read_u32(found.get(_IFLA_GROUP)) or 0,
+        controller=read_u32(found.get(_IFLA_MASTER)),
+        peer=(peer_index, read_s32(found.get(_IFLA_LINK_NETNSID))) if peer_index else None,
+        bridge=_read_bridge(info[_INFO_DATA]) if kind == "bridge" and _INFO_DATA in info else None,
+        port=_read_port(info[_INFO_SLAVE_DATA]) if is_port and _INFO_SLAVE_DATA in info else None,
     )
 
 
-def _text(value: str | bytes | None) -> str:
-    """Make text of a name or an alias, which somebody may have given octets that are not UTF-8 (pyroute2: bytes)."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
-
-
-def _parse_bridge(data: Any) -> BridgeOptions:  # noqa: ANN401
-    default_pvid = data.get_attr("IFLA_BR_VLAN_DEFAULT_PVID")
+def _read_bridge(data: bytes) -> BridgeOptions:
+    options = split_attributes(data)
+    default_pvid = read_u16(options.get(_BR_VLAN_DEFAULT_PVID))
     if default_pvid is None:  # the kernel shows IFLA_BR_VLAN_FILTERING, as 0, even where it cannot filter
         return BridgeOptions(None, None)
-    return BridgeOptions(bool(data.get_attr("IFLA_BR_VLAN_FILTERING")), default_pvid)
+    return BridgeOptions(bool(read_u8(options.get(_BR_VLAN_FILTERING))), default_pvid)
 
 
-def _parse_port(data: Any) -> PortOptions:  # noqa: ANN401
-    return PortOptions(bool(data.get_attr("IFLA_BRPORT_MODE")), bool(data.get_attr("IFLA_BRPORT_ISOLATED")))
+def _read_port(data: bytes) -> PortOptions:
+    options = split_attributes(data)
+    return PortOptions(bool(read_u8(options.get(_BRPORT_MODE))), bool(read_u8(options.get(_BRPORT_ISOLATED))))
