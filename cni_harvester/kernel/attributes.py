@@ -5,22 +5,25 @@ verb looks a handful of links up, and reads a dozen attributes of each.
 """
 
 import struct
+from collections.abc import Iterator
 
 _HEADER = struct.Struct("=HH")  # struct nlattr
 _TYPE_MASK = 0x3FFF  # less NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 
+def iter_attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (number, first octet, end) of each attribute between two offsets."""
+    while start + 4 <= end:
+        length, kind = _HEADER.unpack_from(data, start)
+        if length < 4:
+            return
+        yield kind & _TYPE_MASK, start + 4, start + length
+        start += length + 3 & ~3
+
+
 def split_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     """Return the attributes from an offset on, by their number; of several of one number the last."""
-    found: dict[int, bytes] = {}
-    end = len(data)
-    while offset + 4 <= end:
-        length, kind = _HEADER.unpack_from(data, offset)
-        if length < 4:
-            break
-        found[kind & _TYPE_MASK] = data[offset + 4 : offset + length]
-        offset += length + 3 & ~3
-    return found
+    return {kind: data[start:end] for kind, start, end in iter_attributes(data, offset, len(data))}
 
 
 def pack_attribute(kind: int, value: bytes) -> bytes:

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from cni_harvester.kernel.attributes import iter_attributes
 from cni_harvester.kernel.handle import Handle, refused
 from cni_harvester.kernel.links import Link
 from cni_harvester.kernel.messages import br_vlan_msg, ifinfmsg
@@ -13,7 +14,6 @@ _AF_BRIDGE = 7
 _RTM_DELLINK, _RTM_SETLINK, _RTM_GETVLAN = 17, 19, 114
 _BRIDGE_VLANDB_ENTRY, _ENTRY_INFO, _ENTRY_RANGE = 1, 1, 2
 _PORT_INDEX_OFFSET, _ENTRIES_OFFSET = 20, 24  # struct br_vlan_msg, after the header's 16 octets
-_NLA_TYPE_MASK = 0x3FFF
 _PVID, _UNTAGGED, _RANGE_BEGIN, _RANGE_END = 0x2, 0x4, 0x8, 0x10  # BRIDGE_VLAN_INFO_*
 
 
@@ -50,23 +50,16 @@ def _parse_entries(answer: bytes) -> Iterator[tuple[int, int, int]]:
 
     Read by hand, for a trunk that is not made of ranges has thousands of entries, and a node hundreds of ports.
     """
-    for entry in _iter_attributes(answer, _ENTRIES_OFFSET, len(answer), _BRIDGE_VLANDB_ENTRY):
+    for kind, entry_start, entry_end in iter_attributes(answer, _ENTRIES_OFFSET, len(answer)):
+        if kind != _BRIDGE_VLANDB_ENTRY:
+            continue
         flags = first = last = 0
-        for kind, start, _ in _iter_attributes(answer, *entry[1:]):
-            if kind == _ENTRY_INFO:
+        for field, start, _ in iter_attributes(answer, entry_start, entry_end):
+            if field == _ENTRY_INFO:
                 flags, first = struct.unpack_from("=HH", answer, start)
-            elif kind == _ENTRY_RANGE:
+            elif field == _ENTRY_RANGE:
                 (last,) = struct.unpack_from("=H", answer, start)
         yield first, last or first, flags
-
-
-def _iter_attributes(data: bytes, start: int, end: int, only: int | None = None) -> Iterator[tuple[int, int, int]]:
-    """Yield (type, first octet, end) of the netlink attributes between two offsets."""
-    while start + 4 <= end:
-        length, kind = struct.unpack_from("=HH", data, start)
-        if only is None or kind & _NLA_TYPE_MASK == only:
-            yield kind & _NLA_TYPE_MASK, start + 4, start + length
-        start += max(length + 3 & ~3, 4)
 
 
 def change_port_vlans(handle: Handle, port: Link, change: VlanChange) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from cni_harvester.errors import KernelRefused, TryAgainLater
 from cni_harvester.kernel import namespaces
+from cni_harvester.kernel.attributes import read_text, split_attributes
 
 log = logging.getLogger(__name__)
 
@@ -257,16 +258,6 @@ def _raise_error(type_: int, flags: int, body: bytes) -> None:
     reason = os.strerror(-code)
     if flags & _NLM_F_ACK_TLVS:
         skip = _HEADER.size + 4 + (_HEADER.size if type_ == _NLMSG_ERROR else 0)
-        if text := _find_extended_message(body[skip:]):
+        if text := read_text(split_attributes(body, skip).get(_NLMSGERR_ATTR_MSG)).rstrip("."):
             reason = f"{reason} ({text})"
     raise OSError(-code, reason)
-
-
-def _find_extended_message(attributes: bytes) -> str:
-    offset = 0
-    while offset + 4 <= len(attributes):
-        length, type_ = struct.unpack_from("=HH", attributes, offset)
-        if type_ == _NLMSGERR_ATTR_MSG:
-            return attributes[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace").rstrip(".")
-        offset += max(length + 3 & ~3, 4)
-    return ""
