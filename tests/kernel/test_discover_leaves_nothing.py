@@ -41,6 +41,14 @@ _changes = logging.getLogger("cni_harvester.kernel.handle")
 Snapshot = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def heeded_interrupts() -> Iterator[None]:
+    """Ctrl-C is heeded, although a shell that runs the tests in its background has it ignored by all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def bridge(empty_node: None) -> Iterator[str]:
     """A plain bridge, which must be found unchanged after the test."""
