@@ -21,6 +21,8 @@ from cni_harvester.kernel.links import Link
 from cni_harvester.model import vlan
 from cni_harvester.model.attachment import Attachment
 
+_CARRIER_TIMEOUT_S = 2.0
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -84,7 +86,9 @@ def _check_host_end(seen: Inspection) -> Link | None:
     _check_mtu(seen, bridge, link)
     seen.expect(f'state of "{name}"', "up", "up" if link.up else "down")
     if link.up and not seen.config.disable_container_interface:
-        seen.expect(f'operstate of "{name}"', "UP", link.operstate)
+        # KubeVirt takes the container end down to rename it; the kernel tells of the carrier up to a second later.
+        state = links.wait_until_up(seen.host, link, _CARRIER_TIMEOUT_S)
+        seen.expect(f'operstate of "{name}"', "UP", state)
     if link.controller == bridge.index:
         _check_port(seen, bridge, link)
     return link

@@ -48,9 +48,7 @@ class Demo:
                 self.refuse_wrong_configs(containers)
                 self.detach_guests()
             differences = node.list_differences(before, node.take_snapshot())
-            claim = (
-                "nothing is left: links, VLANs, rules and files of the node are as they were before all this"
-            )
+            claim = "nothing is left: links, VLANs, rules and files of the node are as they were before all this"
             self._report.verify(claim, differences, [])
 
     def call(self, command: str, guest: Guest, **more_keys: Any) -> Reply:
