@@ -17,7 +17,6 @@ from cni_harvester.kernel.routes import KernelRoute
 
 _SETTLE_TIMEOUT_S = 5.0
 _NO_ADDRESS = 114
-_SCOPE_LINK = 253  # RT_SCOPE_LINK, linux/rtnetlink.h: the destination is on the link itself
 
 
 def request_addresses(call: Call, config: NetworkConfig, undo: UndoStack, *, trace: Trace) -> Result:
@@ -76,7 +75,7 @@ def plan_routes(answer: Result) -> list[KernelRoute]:
     return [
         KernelRoute(
             destination=route.dst,
-            gateway=route.gw or (None if route.scope == _SCOPE_LINK else gateways.get(route.dst.version)),
+            gateway=route.gw or (None if route.scope == routes.SCOPE_LINK else gateways.get(route.dst.version)),
             mtu=route.mtu,
             advmss=route.advmss,
             priority=route.priority,

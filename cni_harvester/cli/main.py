@@ -7,8 +7,8 @@ import click
 from cni_harvester import __version__
 from cni_harvester.errors import HarvesterError
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
-"""Exit statuses: what was asked for did not come out; wrong words; Ctrl-C."""
+FAILED, INTERRUPTED = 1, 130
+"""Exit statuses: what was asked for did not come out; Ctrl-C. Wrong words are click's 2."""
 
 _COMMANDS = {
     "discover": "Find out by DHCP which CIDR and gateway a network has, and check that they can be reached.",

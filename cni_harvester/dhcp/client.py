@@ -9,7 +9,6 @@ import itertools
 import random
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from cni_harvester.dhcp.exchange import converse, is_answer, plan_waits, read_reply
 from cni_harvester.dhcp.holder import find_holder
@@ -21,7 +20,7 @@ from cni_harvester.dhcp.wishes import Wishes
 from cni_harvester.errors import HarvesterError, TryAgainLater
 from cni_harvester.kernel.frames import Frame, FrameSocket
 from cni_harvester.wire import dhcp
-from cni_harvester.wire.dhcp import BROADCAST_MAC, Question
+from cni_harvester.wire.dhcp import BROADCAST_MAC, EVERYWHERE, NOWHERE, Question
 
 _FIRST_WAIT_S = 1.0
 """A machine waits for its address, and a bridge port that has just come up may swallow the first question: sooner
@@ -32,7 +31,6 @@ _PROBE_S = 0.2
 _PAUSE_S, _PAUSE_AFTER_DECLINE_S = 1.0, 10.0
 """Before all begins anew after a refusal, and after a DECLINE, of which each makes a real server put an address aside:
 RFC 2131, section 3.1, point 5, asks for ten seconds."""
-_NOWHERE, _EVERYWHERE = IPv4Address(0), IPv4Address(0xFFFFFFFF)
 
 
 def take_lease(port: FrameSocket, client: Client, *, timeout_s: float, where: str) -> Offer:
@@ -106,7 +104,7 @@ def renew(port: FrameSocket, client: Client, held: Grant, *, rebind: bool, timeo
         client_address=held.address,
         client_id=client.identifier,
         destination_mac=BROADCAST_MAC if rebind else held.server_mac,
-        destination=_EVERYWHERE if rebind else held.server,
+        destination=EVERYWHERE if rebind else held.server,
     )
     waits = itertools.repeat(timeout_s / 2)
     return _ask(port, client, question, until_s=time.monotonic() + timeout_s, waits=waits)
@@ -124,12 +122,12 @@ def _make_question(kind: int, client: Client, held: Grant) -> Question:
         kind,
         client.mac,
         _new_xid(),
-        client_address=held.address if releasing else _NOWHERE,
+        client_address=held.address if releasing else NOWHERE,
         requested=None if releasing else held.address,
         server=held.server,
         client_id=client.identifier,
         destination_mac=held.server_mac if releasing else BROADCAST_MAC,
-        destination=held.server if releasing else _EVERYWHERE,
+        destination=held.server if releasing else EVERYWHERE,
     )
 
 

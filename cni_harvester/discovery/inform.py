@@ -16,10 +16,9 @@ from cni_harvester.discovery.claim import claim_address
 from cni_harvester.discovery.machine import Machine
 from cni_harvester.kernel.frames import Frame, FrameSocket
 from cni_harvester.wire import dhcp
-from cni_harvester.wire.dhcp import BROADCAST_MAC, Question
+from cni_harvester.wire.dhcp import BROADCAST_MAC, EVERYWHERE, Question
 
 _TIMEOUT_S, _REPEAT_S = 3.0, 1.0
-_EVERYWHERE = IPv4Address(0xFFFFFFFF)
 
 
 def complete(machine: Machine, server: IPv4Address, own: IPv4Interface, offer: Offer | None) -> Offer | None:
@@ -39,7 +38,7 @@ def complete(machine: Machine, server: IPv4Address, own: IPv4Interface, offer: O
         random.getrandbits(32),
         client_address=own.ip,
         destination_mac=offer.server_mac if offer else BROADCAST_MAC,
-        destination=server if offer else _EVERYWHERE,
+        destination=server if offer else EVERYWHERE,
     )
     asked_at_s = time.monotonic()
     found: list[Offer] = []

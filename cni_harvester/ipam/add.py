@@ -16,9 +16,9 @@ from cni_harvester.ipam.lease import Lease, write_lease
 from cni_harvester.kernel import links, namespaces
 from cni_harvester.kernel.frames import FrameSocket
 from cni_harvester.kernel.handle import Handle, Trace
+from cni_harvester.kernel.routes import SCOPE_LINK
 
 _UP_TIMEOUT_S = 10.0
-_SCOPE_LINK = 253  # RT_SCOPE_LINK, linux/rtnetlink.h
 
 
 def add(call: Call, *, trace: Trace) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _wait_for_carrier(guest: Handle, link: links.Link, namespace: namespaces.Nam
 def _make_result(lease: Lease, granted: Offer) -> Result:
     """Make the result: the address, the routes that the server wants, its name service."""
     routes = [
-        Route(dst=destination, gw=gateway, scope=None if gateway else _SCOPE_LINK)
+        Route(dst=destination, gw=gateway, scope=None if gateway else SCOPE_LINK)
         for destination, gateway in lease.routes
     ]
     dns = Dns(nameservers=[str(server) for server in granted.dns], domain=granted.domain, search=list(granted.search))

@@ -13,11 +13,10 @@ from cni_harvester.kernel import addresses, links, namespaces, routes
 from cni_harvester.kernel.frames import FrameSocket, hold_udp_port
 from cni_harvester.kernel.handle import Handle, Trace
 from cni_harvester.kernel.links import Link
-from cni_harvester.kernel.routes import KernelRoute
+from cni_harvester.kernel.routes import SCOPE_LINK, KernelRoute
 from cni_harvester.wire import dhcp
 
 _ANSWER_TIMEOUT_S, _LEASE_TIMEOUT_S = 4.0, 10.0
-_SCOPE_LINK = 253  # RT_SCOPE_LINK, linux/rtnetlink.h
 
 
 class LeaseRefusedError(Exception):
@@ -111,4 +110,4 @@ def _take_away(guest: Handle, link: Link, lease: Lease, *, keep_address: bool) -
 
 
 def _list_routes(lease: Lease) -> list[KernelRoute]:
-    return [KernelRoute(dst, gw, scope=None if gw else _SCOPE_LINK) for dst, gw in lease.routes]
+    return [KernelRoute(dst, gw, scope=None if gw else SCOPE_LINK) for dst, gw in lease.routes]

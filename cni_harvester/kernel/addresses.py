@@ -3,6 +3,7 @@
 import errno as errnos
 import ipaddress
 from dataclasses import dataclass
+from typing import Any
 
 from cni_harvester.kernel.handle import NLM_F_CREATE, NLM_F_EXCL, Events, Handle, refused
 from cni_harvester.kernel.links import Link
@@ -28,11 +29,7 @@ class Address:
 
 def add_address(handle: Handle, link: Link, address: IpInterface, *, detect_duplicates: bool) -> None:
     """Add an address; IPv6 ones are usable at once unless duplicates are to be detected."""
-    message = ifaddrmsg()
-    message["family"], message["prefixlen"] = _AF[address.version], address.network.prefixlen
-    message["index"] = link.index
-    text = str(address.ip)
-    message["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
+    message = _message(link, address)
     suffix = ""
     if address.version == 4:
         message["attrs"].append(("IFA_BROADCAST", str(address.network.broadcast_address)))
@@ -47,18 +44,19 @@ def add_address(handle: Handle, link: Link, address: IpInterface, *, detect_dupl
 
 def remove_address(handle: Handle, link: Link, address: IpInterface) -> None:
     """Remove an address; quiet when it is gone already. The kernel takes the routes of its subnet along."""
-    message = ifaddrmsg()
-    message["family"], message["prefixlen"], message["index"] = (
-        _AF[address.version],
-        address.network.prefixlen,
-        link.index,
-    )
-    message["attrs"] = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
     try:
-        handle.change(message, _RTM_DELADDR, command=f"ip address del {address} dev {link.name}")
+        handle.change(_message(link, address), _RTM_DELADDR, command=f"ip address del {address} dev {link.name}")
     except OSError as e:
         if e.errno not in {errnos.EADDRNOTAVAIL, errnos.ENODEV}:
             raise refused(f"remove address {address} from", link.name, e) from e
+
+
+def _message(link: Link, address: IpInterface) -> Any:  # noqa: ANN401 - pyroute2 has no types
+    message = ifaddrmsg()
+    message["family"], message["prefixlen"] = _AF[address.version], address.network.prefixlen
+    message["index"] = link.index
+    message["attrs"] = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
+    return message
 
 
 def list_addresses(handle: Handle, link: Link) -> list[Address]:

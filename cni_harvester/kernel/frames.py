@@ -105,7 +105,7 @@ class FrameSocket:
         except OSError as e:
             raise refused("listen on", interface, e) from e
         address = self._socket.getsockname()
-        self.mac = ":".join(f"{octet:02x}" for octet in address[4])
+        self.mac = address[4].hex(":")
 
     def __enter__(self) -> Self:
         return self

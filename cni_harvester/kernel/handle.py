@@ -78,12 +78,11 @@ class Handle:
         """Close the socket; more than once is fine."""
         self._socket.close()
 
-    def get(self, message: Any, kind: int) -> Any:  # noqa: ANN401 - pyroute2 has no types
-        """Ask for one object and return its message; OSError with the kernel's errno when it refuses."""
-        return _decode(message, next(self._exchange(message, kind, NLM_F_REQUEST)))
-
     def get_raw(self, request: bytes, kind: int) -> bytes:
-        """Do as `get` does with a request, and an answer, as octets: for what is asked often. No header before it."""
+        """Ask for one object by a request without its header; return the whole answer, both as octets.
+
+        OSError with the kernel's errno when it refuses.
+        """
         self._sequence += 1
         length = _HEADER.size + len(request)
         self._socket.send(_HEADER.pack(length, kind, NLM_F_REQUEST, self._sequence, 0) + request)

@@ -11,6 +11,7 @@ from cni_harvester.kernel.messages import rtmsg
 
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _AF = {4: 2, 6: 10}
+SCOPE_LINK = 253  # RT_SCOPE_LINK, linux/rtnetlink.h: the destination is on the link itself
 _RT_TABLE_MAIN, _RTPROT_UNSPEC, _RTPROT_STATIC, _RTN_UNICAST = 254, 0, 4, 1
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network

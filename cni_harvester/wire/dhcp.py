@@ -22,7 +22,7 @@ TYPE_NAMES = {
 }
 
 BROADCAST_MAC = "ff:ff:ff:ff:ff:ff"
-_NOWHERE, _EVERYWHERE = IPv4Address(0), IPv4Address(0xFFFFFFFF)
+NOWHERE, EVERYWHERE = IPv4Address(0), IPv4Address(0xFFFFFFFF)
 _COOKIE = bytes.fromhex("63825363")
 _BOOTP_BYTES = 236  # fixed part, before the cookie
 _BOOTP_MIN_BYTES = 300  # RFC 1542, section 2.1: smaller ones are dropped by some relays
@@ -56,13 +56,13 @@ class Question:
     mac: str
     xid: int
     elapsed_s: int = 0
-    client_address: IPv4Address = _NOWHERE
+    client_address: IPv4Address = NOWHERE
     requested: IPv4Address | None = None
     server: IPv4Address | None = None
     client_id: bytes = b""
     broadcast: bool = False
     destination_mac: str = BROADCAST_MAC
-    destination: IPv4Address = _EVERYWHERE
+    destination: IPv4Address = EVERYWHERE
 
 
 def encode_question(question: Question) -> bytes:
@@ -118,7 +118,7 @@ class Reply:
     source: IPv4Address
     xid: int = 0
     client_mac: str = ""
-    address: IPv4Address = _NOWHERE
+    address: IPv4Address = NOWHERE
     relay: IPv4Address | None = None
     kind: int | None = None
     options: Options = dataclasses.field(default_factory=Options)

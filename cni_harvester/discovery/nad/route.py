@@ -100,6 +100,7 @@ class _RouteDocument(Document):
         return _parse_address(self.gateway)
 
     def to_route(self) -> Route:
+        """Make the route that the annotation says, now that it is known to be sound."""
         return Route(
             mode=self.mode,
             cidr=_parse_cidr(self.cidr) if self.cidr else None,
